@@ -1,0 +1,6 @@
+//! Joins observations over event time into findings, and defines the [`Seen`] trait that it asks.
+#![forbid(unsafe_code)]
+
+mod seen;
+
+pub use seen::{Answer, Knowledge, Question, Seen};

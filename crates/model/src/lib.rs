@@ -1,0 +1,37 @@
+//! The nouns that cross the boundaries of tidewaiter's crates: time, endpoints, evidence, and the
+//! [`Observation`]s from which findings are made.
+//!
+//! Nothing here reads bytes or decides anything. A type lives here only when two crates that are
+//! no neighbours need it, or when it goes to disk or to a reader of our output.
+#![forbid(unsafe_code)]
+
+mod api_call;
+mod build;
+mod connection;
+mod container;
+mod download;
+mod endpoint;
+mod evidence;
+mod finding;
+mod names;
+mod observation;
+mod redact;
+mod time;
+
+pub use api_call::{ApiCall, CallId, Route};
+pub use build::{
+    Build, BuildId, Context, CreationKind, Destination, Frontend, ImageCreation, Outcome, Transport,
+};
+pub use connection::{AppProtocol, Connection, ConnectionState, Direction, FlowId, Opener, Via};
+pub use container::{ContainerAction, ContainerEvent, Risk};
+pub use download::{HttpExchange, ProxyKind};
+pub use endpoint::{Endpoint, MacAddress, NetworkTag, Protocol};
+pub use evidence::{Evidence, RecordNumber, SourceId};
+pub use finding::{
+    Axis, Caveat, Client, DestinationName, Finding, FindingDestination, Incident, NameOrigin,
+    Novelty, Rule, Scope, Severity, TimelineEntry, Verdict,
+};
+pub use names::{NameAnswer, TlsHello};
+pub use observation::{Anomaly, AnomalyKind, Observation, ObservationBody};
+pub use redact::{Secrets, redacted};
+pub use time::Timestamp;
