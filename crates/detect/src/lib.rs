@@ -3,4 +3,4 @@
 
 mod seen;
 
-pub use seen::{Answer, Knowledge, Question, Seen};
+pub use seen::{Answer, Fact, Key, Knowledge, Seen};

@@ -4,9 +4,9 @@ use std::net::IpAddr;
 
 use tw_model::Timestamp;
 
-/// One question about one axis of one environment.
+/// What is remembered on one axis of one environment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Question<'a> {
+pub enum Key<'a> {
     /// Destination address.
     Address(IpAddr),
     /// Destination name, lower case.
@@ -58,7 +58,7 @@ pub enum Knowledge {
 }
 
 /// An answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
     /// For the environment.
     pub environment: Knowledge,
@@ -75,11 +75,18 @@ pub struct Answer {
 /// The seen-before store as the detector sees it: `ask` never fails.
 pub trait Seen {
     /// How does this stand at that packet time, for that environment and that host?
-    fn ask(
-        &mut self,
-        environment: &str,
-        host: IpAddr,
-        question: Question<'_>,
-        at: Timestamp,
-    ) -> Answer;
+    fn ask(&mut self, environment: &str, host: IpAddr, question: Key<'_>, at: Timestamp) -> Answer;
+}
+
+/// One thing that really happened and may be remembered, as the learner judged it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fact<'a> {
+    /// The environment of the host.
+    pub environment: &'a str,
+    /// Who: the watched host that connected, or the daemon's host on the caller axis.
+    pub host: IpAddr,
+    /// What.
+    pub key: Key<'a>,
+    /// Packet time.
+    pub at: Timestamp,
 }
