@@ -37,7 +37,7 @@ pub(super) struct Environment {
     #[serde(default)]
     pub(super) vnis: Vec<u32>,
     #[serde(default)]
-    pub(super) interfaces: Vec<String>,
+    pub(super) interfaces: Vec<u32>,
 }
 
 #[derive(Deserialize)]

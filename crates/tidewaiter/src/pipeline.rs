@@ -1,0 +1,142 @@
+//! From frames to a case: engine, detector, learner and memory, in the order in which each may
+//! look at an observation.
+
+use std::collections::HashMap;
+
+use tw_detect::{Detector, Judgement, Learner};
+use tw_model::{Evidence, Observation, ObservationBody, RecordNumber, Secrets, SourceId, Timestamp};
+use tw_store::{How, Memory};
+use tw_wire::Frame;
+
+use crate::engine::{Counters, Engine, Limits};
+use crate::report::case::Case;
+use crate::settings::Settings;
+
+/// Packet time between two notes that an environment is being watched.
+const WATCH_EVERY: std::time::Duration = std::time::Duration::from_secs(600);
+
+/// One run.
+pub(crate) struct Pipeline<M> {
+    engine: Engine,
+    rest: Rest<M>,
+    reached: HashMap<SourceId, Evidence>,
+    span: Option<(Timestamp, Timestamp)>,
+}
+
+struct Rest<M> {
+    detector: Detector,
+    learner: Learner,
+    memory: M,
+    how: How,
+    settings: Settings,
+    watched: HashMap<String, Timestamp>,
+}
+
+impl<M: Memory> Pipeline<M> {
+    /// A run that asks and tells `memory`; facts are recorded as `how`.
+    pub(crate) fn new(settings: Settings, memory: M, how: How, secrets: Secrets) -> Self {
+        let detector = Detector::new(settings.policy.clone(), settings.environments.clone());
+        let learner = Learner::new(settings.environments.clone());
+        Self {
+            engine: Engine::new(Limits::default(), secrets),
+            rest: Rest { detector, learner, memory, how, settings, watched: HashMap::new() },
+            reached: HashMap::new(),
+            span: None,
+        }
+    }
+
+    /// Takes one frame; `each` sees every observation after it was judged.
+    pub(crate) fn push(&mut self, frame: &Frame<'_>, each: &mut dyn FnMut(&str, &Observation)) {
+        self.reached.insert(frame.source, frame.evidence());
+        let now = frame.timestamp;
+        self.span = Some(match self.span {
+            Some((first, last)) => (first.min(now), last.max(now)),
+            None => (now, now),
+        });
+        let Self { engine, rest, .. } = self;
+        engine.push(frame, &mut |observation| rest.observe(&observation, each));
+    }
+
+    /// End of input: the case, and the memory back.
+    pub(crate) fn finish(mut self, each: &mut dyn FnMut(&str, &Observation)) -> Outcome<M> {
+        let Self { engine, rest, .. } = &mut self;
+        engine.finish(&mut |observation| rest.observe(&observation, each));
+        let mut case = Case::default();
+        let Rest { detector, memory, .. } = rest;
+        detector.finish(memory, &mut |judgement| case.take(judgement));
+        case.sort();
+        let mut reached: Vec<Evidence> = self.reached.into_values().collect();
+        reached.sort_by_key(|place| place.source);
+        Outcome {
+            case,
+            counters: self.engine.counters(),
+            detector: self.rest.detector.counters(),
+            reached,
+            span: self.span,
+            memory: self.rest.memory,
+        }
+    }
+}
+
+/// What a run gives.
+pub(crate) struct Outcome<M> {
+    pub(crate) case: Case,
+    pub(crate) counters: Counters,
+    pub(crate) detector: tw_detect::Counters,
+    /// The last frame of each input.
+    pub(crate) reached: Vec<Evidence>,
+    pub(crate) span: Option<(Timestamp, Timestamp)>,
+    pub(crate) memory: M,
+}
+
+impl<M: Memory> Rest<M> {
+    /// The detector asks before the learner tells, so that nothing is known by its own arrival.
+    fn observe(&mut self, observation: &Observation, each: &mut dyn FnMut(&str, &Observation)) {
+        let Self { detector, learner, memory, how, settings, watched } = self;
+        if let Some((ip, tag)) = owner(observation) {
+            let environment = settings.environments.of(ip, tag);
+            watch(watched, memory, environment, observation.at);
+            each(environment, observation);
+        } else {
+            each("", observation);
+        }
+        detector.push(observation, memory, &mut |_| {});
+        learner.push(observation, &mut |fact| memory.record(&fact, *how));
+    }
+}
+
+/// Whose observation it is: the host whose environment it belongs to.
+fn owner(observation: &Observation) -> Option<(std::net::IpAddr, tw_model::NetworkTag)> {
+    match &observation.body {
+        ObservationBody::ApiCall(call) => Some((call.daemon.ip, call.tag)),
+        ObservationBody::Build(build) => Some((build.daemon.ip, build.tag)),
+        ObservationBody::ImageCreation(creation) => Some((creation.daemon.ip, creation.tag)),
+        ObservationBody::Container(event) => Some((event.daemon.ip, event.tag)),
+        ObservationBody::Connection(connection) => Some((connection.opener.ip, connection.tag)),
+        ObservationBody::Http(_)
+        | ObservationBody::NameAnswer(_)
+        | ObservationBody::Tls(_)
+        | ObservationBody::Anomaly(_) => None,
+    }
+}
+
+fn watch<M: Memory>(
+    watched: &mut HashMap<String, Timestamp>,
+    memory: &mut M,
+    environment: &str,
+    at: Timestamp,
+) {
+    let due = watched.get(environment).is_none_or(|last| at.since(*last) >= WATCH_EVERY);
+    if due {
+        watched.insert(environment.to_owned(), at);
+        memory.watching(environment, at);
+    }
+}
+
+/// 1-based frame number of a place, 0 for a flow record.
+pub(crate) const fn frame_number(place: &Evidence) -> u64 {
+    match place.record {
+        RecordNumber::Frame(number) => number,
+        RecordNumber::Record(_) => 0,
+    }
+}
