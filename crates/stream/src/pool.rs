@@ -1,0 +1,264 @@
+//! The flows in memory: slots, and for each class of flows a list in the order they were last seen.
+
+use std::time::Duration;
+
+use tw_model::{ConnectionState, Direction, Evidence, Protocol};
+
+use crate::key::{Addressed, FlowKey};
+use crate::recent::Recent;
+use crate::tcp::Tcp;
+use crate::{Flow, IdleTimes, Interest};
+
+/// Index of a flow in the pool.
+pub(crate) type Slot = u32;
+
+/// What a flow is worth, least first: in this order they are evicted. Each has its own idle time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// Closed; swallows late packets.
+    Closed,
+    /// TCP without handshake or payload.
+    Attempted,
+    /// UDP one way; TCP with a FIN whose other direction was never captured.
+    OneWay,
+    /// UDP both ways, and other protocols.
+    Conversation,
+    /// TCP of which one direction was captured.
+    HalfSeen,
+    /// TCP that its reader only counts.
+    Counted,
+    /// TCP that is being read.
+    Read,
+}
+
+impl Class {
+    const ALL: [Self; 7] = [
+        Self::Closed,
+        Self::Attempted,
+        Self::OneWay,
+        Self::Conversation,
+        Self::HalfSeen,
+        Self::Counted,
+        Self::Read,
+    ];
+
+    const fn idle(self, times: &IdleTimes) -> Duration {
+        match self {
+            Self::Closed => times.closed,
+            Self::Attempted => times.attempted,
+            Self::OneWay => times.one_way,
+            Self::Conversation => times.conversation,
+            Self::HalfSeen | Self::Counted | Self::Read => times.established,
+        }
+    }
+}
+
+/// A flow and what the table keeps with it.
+#[derive(Debug)]
+pub(crate) struct Entry<S> {
+    pub(crate) flow: Flow<S>,
+    pub(crate) key: FlowKey,
+    pub(crate) tcp: Tcp,
+    pub(crate) recent: Recent,
+    /// Latest packet.
+    pub(crate) evidence: Evidence,
+    /// The opener is the lower endpoint of the key.
+    pub(crate) opener_is_low: bool,
+    /// `Close` was emitted.
+    pub(crate) closed: bool,
+    /// When its earliest hole is due, by the table's clock; as it stands in the table's agenda.
+    pub(crate) hole_due: Option<u64>,
+    /// When it was last seen, to the second, by the table's clock.
+    seen: u64,
+    class: Class,
+    before: Option<Slot>,
+    after: Option<Slot>,
+}
+
+impl<S> Entry<S> {
+    pub(crate) fn new(flow: Flow<S>, to: &Addressed, opener_is_low: bool, at: Evidence) -> Self {
+        Self {
+            flow,
+            key: to.key,
+            tcp: Tcp::default(),
+            recent: Recent::default(),
+            evidence: at,
+            opener_is_low,
+            closed: false,
+            hole_due: None,
+            seen: 0,
+            class: Class::Attempted,
+            before: None,
+            after: None,
+        }
+    }
+
+    pub(crate) const fn direction(&self, from_low: bool) -> Direction {
+        if from_low == self.opener_is_low { Direction::ToResponder } else { Direction::ToOpener }
+    }
+
+    fn worth(&self) -> Class {
+        let one_way = self.flow.packets.contains(&0);
+        if self.closed {
+            Class::Closed
+        } else if self.flow.protocol == Protocol::UDP && one_way {
+            Class::OneWay
+        } else if self.flow.protocol != Protocol::TCP {
+            Class::Conversation
+        } else if self.flow.state != ConnectionState::Established {
+            Class::Attempted
+        } else if one_way {
+            if self.tcp.saw_fin() { Class::OneWay } else { Class::HalfSeen }
+        } else if self.flow.interest == Interest::Counts {
+            Class::Counted
+        } else {
+            Class::Read
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct List {
+    first: Option<Slot>,
+    last: Option<Slot>,
+    len: usize,
+}
+
+/// Slots and lists. Everything is O(1).
+#[derive(Debug)]
+pub(crate) struct Pool<S> {
+    entries: Vec<Option<Entry<S>>>,
+    free: Vec<Slot>,
+    lists: [List; Class::ALL.len()],
+    len: usize,
+}
+
+impl<S> Pool<S> {
+    pub(crate) fn new() -> Self {
+        Self { entries: Vec::new(), free: Vec::new(), lists: Default::default(), len: 0 }
+    }
+
+    pub(crate) const fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn get(&self, slot: Slot) -> Option<&Entry<S>> {
+        self.entries.get(usize::try_from(slot).ok()?)?.as_ref()
+    }
+
+    pub(crate) fn get_mut(&mut self, slot: Slot) -> Option<&mut Entry<S>> {
+        self.entries.get_mut(usize::try_from(slot).ok()?)?.as_mut()
+    }
+
+    /// Slots in use.
+    pub(crate) fn slots(&self) -> impl Iterator<Item = (Slot, &Entry<S>)> {
+        (0..).zip(&self.entries).filter_map(|(slot, entry)| Some((slot, entry.as_ref()?)))
+    }
+
+    /// `None` only if there are 2^32 already.
+    pub(crate) fn insert(&mut self, mut entry: Entry<S>, now: u64) -> Option<Slot> {
+        let slot = match self.free.pop() {
+            Some(slot) => slot,
+            None => {
+                let slot = Slot::try_from(self.entries.len()).ok()?;
+                self.entries.push(None);
+                slot
+            }
+        };
+        entry.seen = now;
+        entry.class = entry.worth();
+        let class = entry.class;
+        *self.entries.get_mut(usize::try_from(slot).ok()?)? = Some(entry);
+        self.len += 1;
+        self.append(slot, class);
+        Some(slot)
+    }
+
+    pub(crate) fn remove(&mut self, slot: Slot) -> Option<Entry<S>> {
+        self.unlink(slot);
+        let entry = self.entries.get_mut(usize::try_from(slot).ok()?)?.take()?;
+        self.free.push(slot);
+        self.len -= 1;
+        Some(entry)
+    }
+
+    /// Takes note that the flow was seen now. Moves it in the lists at most once a second, because
+    /// that touches its neighbours.
+    pub(crate) fn touch(&mut self, slot: Slot, now: u64) {
+        let Some(entry) = self.get(slot) else { return };
+        let class = entry.worth();
+        if class == entry.class && now.saturating_sub(entry.seen) < PRECISION {
+            return;
+        }
+        self.unlink(slot);
+        let Some(entry) = self.get_mut(slot) else { return };
+        entry.seen = now;
+        entry.class = class;
+        self.append(slot, class);
+    }
+
+    /// Some flow whose idle time is over.
+    pub(crate) fn idle(&self, now: u64, times: &IdleTimes) -> Option<Slot> {
+        Class::ALL.into_iter().zip(&self.lists).find_map(|(class, list)| {
+            let first = list.first?;
+            let seen = self.get(first)?.seen;
+            let limit = u64::try_from(class.idle(times).as_nanos()).unwrap_or(u64::MAX);
+            (now.saturating_sub(seen) >= limit).then_some(first)
+        })
+    }
+
+    /// The least recently seen of the least valuable.
+    pub(crate) fn least_valuable(&self) -> Option<Slot> {
+        self.lists.iter().find_map(|list| list.first)
+    }
+
+    /// The least recently seen attempt, if there are more attempts than `limit`.
+    pub(crate) fn surplus_attempt(&self, limit: usize) -> Option<Slot> {
+        let list = self.list(Class::Attempted)?;
+        if list.len > limit { list.first } else { None }
+    }
+
+    fn list(&self, class: Class) -> Option<&List> {
+        Class::ALL.into_iter().zip(&self.lists).find_map(|(of, list)| (of == class).then_some(list))
+    }
+
+    fn list_mut(&mut self, class: Class) -> Option<&mut List> {
+        let mut lists = Class::ALL.into_iter().zip(&mut self.lists);
+        lists.find_map(|(of, list)| (of == class).then_some(list))
+    }
+
+    fn append(&mut self, slot: Slot, class: Class) {
+        let Some(list) = self.list_mut(class) else { return };
+        let before = list.last.replace(slot);
+        list.first = list.first.or(Some(slot));
+        list.len += 1;
+        if let Some(entry) = self.get_mut(slot) {
+            (entry.before, entry.after) = (before, None);
+        }
+        if let Some(neighbour) = before.and_then(|before| self.get_mut(before)) {
+            neighbour.after = Some(slot);
+        }
+    }
+
+    fn unlink(&mut self, slot: Slot) {
+        let Some(entry) = self.get_mut(slot) else { return };
+        let (before, after, class) = (entry.before.take(), entry.after.take(), entry.class);
+        if let Some(neighbour) = before.and_then(|before| self.get_mut(before)) {
+            neighbour.after = after;
+        }
+        if let Some(neighbour) = after.and_then(|after| self.get_mut(after)) {
+            neighbour.before = before;
+        }
+        let Some(list) = self.list_mut(class) else { return };
+        list.len = list.len.saturating_sub(1);
+        if list.first == Some(slot) {
+            list.first = after;
+        }
+        if list.last == Some(slot) {
+            list.last = before;
+        }
+    }
+}
+
+/// How precisely the lists know when a flow was last seen.
+const PRECISION: u64 = 1_000_000_000;
