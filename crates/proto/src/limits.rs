@@ -1,0 +1,67 @@
+//! How much one connection may hold.
+
+/// What the reader of one connection may hold or do; the defaults are for a sensor.
+///
+/// None of them is ever reached by an ordinary client or server. Where one is, the reader says so
+/// with an `Anomaly` and goes on with what still makes sense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Longest request line, in bytes. Longer ones end the reading of that direction. Default 256 KiB.
+    pub request_line_bytes: u32,
+    /// Header fields that are kept of one head, in bytes; the rest of the head is read for its
+    /// framing only (`HttpLimit`). Default 64 KiB.
+    pub head_bytes: u32,
+    /// Header fields that are kept of one head (`HttpLimit`). Default 1,000.
+    pub headers: u32,
+    /// Longest chunk-size line or trailer field, in bytes (`HttpMalformed`). Default 16 KiB.
+    pub chunk_line_bytes: u32,
+    /// Requests that wait for their responses (`HttpLimit`). Default 1,024.
+    pub pipelined: u32,
+    /// Codings on one body (`HttpLimit`). Default 4.
+    pub codings: u32,
+    /// Output of all decompression on a connection before its ratio is looked at. Default 256 MiB.
+    pub decoded_bytes: u32,
+    /// Decompressed bytes for each compressed byte beyond `decoded_bytes`
+    /// (`DecompressionLimit`). Default 128.
+    pub decoded_ratio: u32,
+    /// Tunnels inside tunnels (`NestingLimit`). Default 4.
+    pub tunnels: u32,
+    /// Bytes held in each direction while a protocol is not recognised, or while the answer to a
+    /// CONNECT or an Upgrade is awaited. Default 64 KiB.
+    pub held_bytes: u32,
+    /// Bytes looked at in each direction of a connection seen from its start before it is given
+    /// up as unknown. Default 4 KiB.
+    pub probe_bytes: u32,
+    /// The same where the connection was joined in mid-stream. Default 64 MiB.
+    pub probe_midstream_bytes: u32,
+    /// Largest TLS hello, in bytes (`TlsMalformed`). Default 64 KiB.
+    pub hello_bytes: u32,
+    /// Records of one DNS message that are read. Default 512.
+    pub dns_records: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            request_line_bytes: 256 << 10,
+            head_bytes: 64 << 10,
+            headers: 1000,
+            chunk_line_bytes: 16 << 10,
+            pipelined: 1024,
+            codings: 4,
+            decoded_bytes: 256 << 20,
+            decoded_ratio: 128,
+            tunnels: 4,
+            held_bytes: 64 << 10,
+            probe_bytes: 4 << 10,
+            probe_midstream_bytes: 64 << 20,
+            hello_bytes: 64 << 10,
+            dns_records: 512,
+        }
+    }
+}
+
+/// A limit as a length.
+pub(crate) fn length(limit: u32) -> usize {
+    usize::try_from(limit).unwrap_or(usize::MAX)
+}

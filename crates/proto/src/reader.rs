@@ -1,0 +1,247 @@
+//! The reader of one connection.
+
+use tw_model::{AnomalyKind, AppProtocol, Direction, Endpoint, FlowId, Protocol, ProxyKind};
+
+use crate::Event;
+use crate::dns::{self, DnsStream};
+use crate::http1::Http1;
+use crate::level::{Level, Next, Switch};
+use crate::limits::Limits;
+use crate::out::{Out, Totals};
+use crate::probe::Probing;
+use crate::socks::Socks;
+use crate::tls::Tls;
+
+/// Reads whatever one connection carries.
+///
+/// Order of calls: [`joined_midstream`](Self::joined_midstream) at once, if at all; then `data`,
+/// `gap` and `half_close` for TCP in the order of each direction, or `datagram` for UDP; `close`
+/// last. The two directions need not be in step with each other. Nothing here fails or panics,
+/// whatever comes; a call costs time in proportion to its bytes and to what they decompress to,
+/// which [`Limits`] bounds.
+pub struct Reader {
+    ends: Ends,
+    protocol: Protocol,
+    limits: Limits,
+    level: Level,
+    via: Option<Box<(String, ProxyKind)>>,
+    tunnels: u32,
+    totals: Totals,
+    midstream: bool,
+    closed: [bool; 2],
+    app: Option<AppProtocol>,
+    client_direction: Option<Direction>,
+}
+
+/// Whose connection it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ends {
+    pub(crate) flow: FlowId,
+    pub(crate) opener: Endpoint,
+    pub(crate) responder: Endpoint,
+}
+
+impl Ends {
+    /// Sender and receiver of what goes in that direction.
+    pub(crate) const fn sender_and_receiver(&self, direction: Direction) -> (Endpoint, Endpoint) {
+        match direction {
+            Direction::ToResponder => (self.opener, self.responder),
+            Direction::ToOpener => (self.responder, self.opener),
+        }
+    }
+}
+
+impl Reader {
+    /// A reader for a connection between `opener` and `responder`. Holds no memory on the heap but
+    /// for a small fixed part until bytes come.
+    #[must_use]
+    pub fn new(
+        flow: FlowId,
+        opener: Endpoint,
+        responder: Endpoint,
+        protocol: Protocol,
+        limits: Limits,
+    ) -> Self {
+        let dns = dns::is_port(opener.port) || dns::is_port(responder.port);
+        let level = match protocol {
+            Protocol::TCP => Level::Probing(Box::new(Probing::new(false, dns))),
+            _ => Level::Opaque,
+        };
+        let app = (protocol == Protocol::UDP && dns).then_some(AppProtocol::Dns);
+        Self {
+            ends: Ends { flow, opener, responder },
+            protocol,
+            limits,
+            level,
+            via: None,
+            tunnels: 0,
+            totals: Totals::default(),
+            midstream: false,
+            closed: [false; 2],
+            app,
+            client_direction: None,
+        }
+    }
+
+    /// Says that the start of the connection was not seen: its first bytes may be the middle of
+    /// anything, and a response may belong to a request that was not captured. To be called before
+    /// any bytes.
+    pub fn joined_midstream(&mut self) {
+        self.midstream = true;
+        if matches!(self.level, Level::Probing(_)) {
+            self.level = self.probing();
+        }
+    }
+
+    /// TCP payload of one direction, in order.
+    pub fn data(&mut self, direction: Direction, bytes: &[u8], sink: &mut dyn FnMut(Event<'_>)) {
+        let (level, mut out) = self.split(sink);
+        if let Some(switch) = level.data(direction, bytes, &mut out) {
+            self.follow(switch, sink);
+        }
+        self.note_protocol();
+    }
+
+    /// TCP payload of one direction that is missing.
+    pub fn gap(&mut self, direction: Direction, len: u64, sink: &mut dyn FnMut(Event<'_>)) {
+        let (level, mut out) = self.split(sink);
+        if let Some(switch) = level.gap(direction, len, &mut out) {
+            self.follow(switch, sink);
+        }
+    }
+
+    /// One direction has ended.
+    pub fn half_close(&mut self, direction: Direction, sink: &mut dyn FnMut(Event<'_>)) {
+        if let Some(closed) = self.closed.get_mut(direction.index()) {
+            *closed = true;
+        }
+        let (level, mut out) = self.split(sink);
+        level.half_close(direction, &mut out);
+    }
+
+    /// One UDP payload, of which `missing` bytes at the end were cut off by the snap length.
+    pub fn datagram(
+        &mut self,
+        direction: Direction,
+        bytes: &[u8],
+        missing: u32,
+        sink: &mut dyn FnMut(Event<'_>),
+    ) {
+        if self.app != Some(AppProtocol::Dns) || self.protocol != Protocol::UDP {
+            return;
+        }
+        let ends = self.ends;
+        let (_, mut out) = self.split(sink);
+        dns::message(&ends, direction, bytes, missing > 0, &mut out);
+    }
+
+    /// The last call: what is unfinished is reported as such.
+    pub fn close(&mut self, sink: &mut dyn FnMut(Event<'_>)) {
+        // The last bytes of a level may open another, as often as tunnels may nest.
+        for _ in 0..=self.limits.tunnels.saturating_add(1) {
+            let (level, mut out) = self.split(sink);
+            let Some(switch) = level.close(&mut out) else {
+                break;
+            };
+            self.closed = [true; 2];
+            self.follow(switch, sink);
+        }
+        self.note_protocol();
+        self.level = Level::Opaque;
+    }
+
+    /// False once nothing more can come of the connection's bytes: TLS after the hellos, a
+    /// protocol that is not read, too many bytes that are nothing. Never turns true again.
+    #[must_use]
+    pub fn wants_more(&self) -> bool {
+        match self.protocol {
+            Protocol::UDP => self.app == Some(AppProtocol::Dns),
+            _ => self.level.wants_more(&self.limits),
+        }
+    }
+
+    /// What is spoken, as far as it was recognised: of a proxied connection the proxy's protocol,
+    /// of an upgraded one what it was upgraded to.
+    #[must_use]
+    pub const fn app(&self) -> Option<AppProtocol> {
+        self.app
+    }
+
+    /// Which way requests go, or the `ClientHello` or the SOCKS greeting went, once it is known.
+    #[must_use]
+    pub const fn client_direction(&self) -> Option<Direction> {
+        self.client_direction
+    }
+
+    fn split<'r>(&'r mut self, sink: &'r mut dyn FnMut(Event<'_>)) -> (&'r mut Level, Out<'r>) {
+        let via = self.via.as_deref().map(|(target, kind)| (target.as_str(), *kind));
+        (&mut self.level, Out { sink, via, limits: &self.limits, totals: &mut self.totals })
+    }
+
+    fn probing(&self) -> Level {
+        let dns = dns::is_port(self.ends.opener.port) || dns::is_port(self.ends.responder.port);
+        Level::Probing(Box::new(Probing::new(self.midstream, dns && self.via.is_none())))
+    }
+
+    /// Goes over to another protocol and hands it the bytes that it begins with.
+    fn follow(&mut self, switch: Switch, sink: &mut dyn FnMut(Event<'_>)) {
+        let Switch { next, bytes, missing } = switch;
+        self.note_protocol();
+        self.level = match next {
+            Next::Http1(direction, lost) => {
+                Level::Http1(Box::new(Http1::new(direction, lost, self.midstream)))
+            }
+            Next::Http2 => Level::Http2,
+            Next::Tls => Level::Tls(Box::new(Tls::new(self.ends))),
+            Next::Socks(client) => Level::Socks(Box::new(Socks::new(client))),
+            Next::Dns => Level::Dns(Box::new(DnsStream::new(self.ends))),
+            Next::Ssh => Level::Ssh,
+            Next::Unknown => {
+                // What looked like a beginning was none: from here on only clear ones count.
+                self.midstream = true;
+                self.probing()
+            }
+            Next::Tunnel(target, kind) => self.tunnel(target, kind, sink),
+        };
+        self.note_protocol();
+        for direction in [Direction::ToResponder, Direction::ToOpener] {
+            let index = direction.index();
+            if let Some(bytes) = bytes.get(index).filter(|bytes| !bytes.is_empty()) {
+                self.data(direction, bytes, sink);
+            }
+            if let Some(&len) = missing.get(index).filter(|len| **len > 0) {
+                self.gap(direction, len, sink);
+            }
+            if self.closed.get(index).copied().unwrap_or(false) {
+                self.half_close(direction, sink);
+            }
+        }
+    }
+
+    fn tunnel(
+        &mut self,
+        target: String,
+        kind: ProxyKind,
+        sink: &mut dyn FnMut(Event<'_>),
+    ) -> Level {
+        if self.tunnels >= self.limits.tunnels {
+            sink(Event::Anomaly(AnomalyKind::NestingLimit));
+            return Level::Opaque;
+        }
+        self.tunnels += 1;
+        sink(Event::Tunnel(&target, kind));
+        self.via = Some(Box::new((target, kind)));
+        self.probing()
+    }
+
+    fn note_protocol(&mut self) {
+        let app = self.level.app();
+        let upgraded = app == Some(AppProtocol::Http2) && self.via.is_none();
+        if self.app.is_none() || upgraded {
+            self.app = app.or(self.app);
+        }
+        if self.client_direction.is_none() {
+            self.client_direction = self.level.client_direction();
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! `ClientHello` and `ServerHello` (RFC 8446 §4.1.2, §4.1.3; RFC 5246 §7.4.1).
+
+use crate::cursor::Cursor;
+use crate::http::fields::text;
+
+const SERVER_NAME: u16 = 0;
+const SIGNATURE_ALGORITHMS: u16 = 13;
+const ALPN: u16 = 16;
+const SUPPORTED_VERSIONS: u16 = 43;
+
+/// What a client offers, as far as names and JA4 need it. Lists are as sent, GREASE included.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct ClientHello {
+    pub(crate) legacy_version: u16,
+    pub(crate) ciphers: Vec<u16>,
+    pub(crate) extensions: Vec<u16>,
+    pub(crate) sni: Option<String>,
+    pub(crate) alpn: Vec<Vec<u8>>,
+    pub(crate) signature_algorithms: Vec<u16>,
+    pub(crate) supported_versions: Vec<u16>,
+}
+
+impl ClientHello {
+    /// Parses the body of a handshake message of type 1; `None` where no server would take it.
+    pub(crate) fn parse(body: &[u8]) -> Option<Self> {
+        let mut cursor = Cursor::new(body);
+        let mut hello = Self { legacy_version: cursor.u16()?, ..Self::default() };
+        cursor.take(32)?;
+        cursor.vector8()?;
+        hello.ciphers = numbers(cursor.vector16()?);
+        cursor.vector8()?;
+        // Hellos without extensions end here (RFC 5246 §7.4.1.2).
+        if cursor.is_empty() {
+            return Some(hello);
+        }
+        let mut extensions = cursor.vector16()?;
+        while !extensions.is_empty() {
+            let kind = extensions.u16()?;
+            let data = extensions.vector16()?;
+            hello.extensions.push(kind);
+            hello.extension(kind, data);
+        }
+        Some(hello)
+    }
+
+    /// One that is malformed inside says nothing; the hello is still one.
+    fn extension(&mut self, kind: u16, mut data: Cursor<'_>) {
+        match kind {
+            SERVER_NAME if self.sni.is_none() => self.sni = server_name(data),
+            SIGNATURE_ALGORITHMS => {
+                self.signature_algorithms = data.vector16().map(numbers).unwrap_or_default();
+            }
+            ALPN => {
+                let mut names = data.vector16().unwrap_or(Cursor::new(&[]));
+                while let Some(name) = names.vector8() {
+                    self.alpn.push(name.rest().to_vec());
+                }
+            }
+            SUPPORTED_VERSIONS => {
+                self.supported_versions = data.vector8().map(numbers).unwrap_or_default();
+            }
+            _ => {}
+        }
+    }
+
+    pub(crate) fn alpn_names(&self) -> Vec<String> {
+        self.alpn.iter().map(|name| text(name)).collect()
+    }
+}
+
+/// RFC 6066 §3: the first name of type `host_name`.
+fn server_name(mut data: Cursor<'_>) -> Option<String> {
+    let mut names = data.vector16()?;
+    while let Some(kind) = names.u8() {
+        let name = names.vector16()?;
+        if kind == 0 {
+            return Some(text(name.rest()));
+        }
+    }
+    None
+}
+
+fn numbers(mut list: Cursor<'_>) -> Vec<u16> {
+    std::iter::from_fn(|| list.u16()).collect()
+}
+
+/// What a server chose.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct ServerHello {
+    /// Of `supported_versions`, else the legacy version.
+    pub(crate) version: u16,
+}
+
+impl ServerHello {
+    /// Parses the body of a handshake message of type 2. A HelloRetryRequest is one too, and names
+    /// the version that the later hello has to confirm (RFC 8446 §4.1.4).
+    pub(crate) fn parse(body: &[u8]) -> Option<Self> {
+        let mut cursor = Cursor::new(body);
+        let mut version = cursor.u16()?;
+        cursor.take(32)?;
+        cursor.vector8()?;
+        cursor.take(3)?;
+        let mut extensions = cursor.vector16().unwrap_or(Cursor::new(&[]));
+        while let (Some(kind), Some(mut data)) = (extensions.u16(), extensions.vector16()) {
+            if kind == SUPPORTED_VERSIONS
+                && let Some(chosen) = data.u16()
+            {
+                version = chosen;
+            }
+        }
+        Some(Self { version })
+    }
+}
+
+/// `TLS 1.2` and the like; drafts of 1.3 (0x7fxx) count as 1.3.
+pub(crate) fn version_name(version: u16) -> String {
+    match version {
+        0x0002 => "SSLv2".to_owned(),
+        0x0300 => "SSLv3".to_owned(),
+        0x0301 => "TLS 1.0".to_owned(),
+        0x0302 => "TLS 1.1".to_owned(),
+        0x0303 => "TLS 1.2".to_owned(),
+        0x0304 | 0x7f00..=0x7fff => "TLS 1.3".to_owned(),
+        other => format!("0x{other:04x}"),
+    }
+}
