@@ -35,9 +35,9 @@ impl Conversation {
             step: Duration::from_micros(50),
             packets: Vec::new(),
         };
-        opened.from_client(SYN, &[]);
-        opened.from_server(SYN | ACK, &[]);
-        opened.from_client(ACK, &[]);
+        opened.client_segment(SYN, &[]);
+        opened.server_segment(SYN | ACK, &[]);
+        opened.client_segment(ACK, &[]);
         opened
     }
 
@@ -62,9 +62,9 @@ impl Conversation {
     #[must_use]
     pub fn client_sends(mut self, bytes: &[u8]) -> Self {
         for part in bytes.chunks(SEGMENT_BYTES) {
-            self.from_client(PSH | ACK, part);
+            self.client_segment(PSH | ACK, part);
         }
-        self.from_server(ACK, &[]);
+        self.server_segment(ACK, &[]);
         self
     }
 
@@ -72,29 +72,29 @@ impl Conversation {
     #[must_use]
     pub fn server_sends(mut self, bytes: &[u8]) -> Self {
         for part in bytes.chunks(SEGMENT_BYTES) {
-            self.from_server(PSH | ACK, part);
+            self.server_segment(PSH | ACK, part);
         }
-        self.from_client(ACK, &[]);
+        self.client_segment(ACK, &[]);
         self
     }
 
     /// Both sides close, the client first.
     #[must_use]
     pub fn close(mut self) -> Vec<Packet> {
-        self.from_client(FIN | ACK, &[]);
-        self.from_server(FIN | ACK, &[]);
-        self.from_client(ACK, &[]);
+        self.client_segment(FIN | ACK, &[]);
+        self.server_segment(FIN | ACK, &[]);
+        self.client_segment(ACK, &[]);
         self.packets
     }
 
-    fn from_client(&mut self, flags: u8, payload: &[u8]) {
+    fn client_segment(&mut self, flags: u8, payload: &[u8]) {
         let ack = if flags & ACK == 0 { 0 } else { self.next_server };
         let ends = (self.client, self.server);
         self.emit(tcp_packet(ends, (self.next_client, ack), flags, payload));
         self.next_client = self.next_client.wrapping_add(sequence_len(flags, payload));
     }
 
-    fn from_server(&mut self, flags: u8, payload: &[u8]) {
+    fn server_segment(&mut self, flags: u8, payload: &[u8]) {
         let ends = (self.server, self.client);
         self.emit(tcp_packet(ends, (self.next_server, self.next_client), flags, payload));
         self.next_server = self.next_server.wrapping_add(sequence_len(flags, payload));
