@@ -26,7 +26,8 @@ fn capture() -> Vec<u8> {
         "FROM alpine:3.18\nLABEL note=\"{CLEAR_SCREEN}{TURNED_ROUND}{HTML}\"\n\
          RUN wget http://203.0.113.9/{SET_TITLE}x # {C1_CSI}\r\nbogus\n"
     );
-    let agent = format!("Docker-Client{CLEAR_SCREEN}{HTML}");
+    // A daemon refuses C0 control characters in a header, so there it is C1 ones.
+    let agent = format!("Docker-Client{C1_CSI}{TURNED_ROUND}{HTML}");
     let build = BuildRequest {
         query: "t=evil%1b%5b2J%07%c2%9b31m%e2%80%ae%3Cscript%3E%0d%0atag:1",
         headers: &[("User-Agent", &agent)],

@@ -55,8 +55,9 @@ fn capture() -> Vec<u8> {
         SECRETS[7]
     );
     let built = daemon_answer(&["{\"stream\":\"Successfully built 0123456789ab\\n\"}"]);
+    let created = "{\"Id\":\"c1\",\"Warnings\":[]}";
     let created =
-        b"HTTP/1.1 201 Created\r\nContent-Length: 26\r\n\r\n{\"Id\":\"c1\",\"Warnings\":[]}\r\n";
+        format!("HTTP/1.1 201 Created\r\nContent-Length: {}\r\n\r\n{created}", created.len());
 
     let mut packets = Conversation::open(socket("198.51.100.23:40000"), daemon, at)
         .client_sends(&build.to_bytes())
@@ -71,7 +72,7 @@ fn capture() -> Vec<u8> {
             &[("Content-Type", "application/json")],
             create.as_bytes(),
         ))
-        .server_sends(created)
+        .server_sends(created.as_bytes())
         .close();
     let bearer = format!("Bearer {}", SECRETS[8]);
     let download = http_request("GET", "/x", &[("Authorization", &bearer)], b"");
