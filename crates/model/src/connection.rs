@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::{DestinationName, Endpoint, MacAddress, NetworkTag, Protocol, Timestamp};
+use crate::{
+    DestinationName, Endpoint, MacAddress, NetworkTag, Protocol, ProxyKind, Timestamp,
+};
 
 /// A connection within one run; never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -142,6 +144,8 @@ pub struct Connection {
     pub via: Via,
     /// Names that DNS, SNI or HTTP gave the responder on or before this connection.
     pub names: Vec<DestinationName>,
+    /// Where it is a tunnel through a proxy (the responder): `host:port` that was asked for.
+    pub tunnel: Option<(String, ProxyKind)>,
     /// Is this the last word on the connection?
     pub ended: bool,
 }

@@ -57,6 +57,8 @@ pub struct HttpExchange {
     pub complete: bool,
     /// Through which kind of proxy, if any; `server` is then the proxy.
     pub proxy: Option<ProxyKind>,
+    /// Is this the last word on the exchange?
+    pub last: bool,
     /// First byte of the request.
     pub started: Timestamp,
     /// Last byte of the response so far.

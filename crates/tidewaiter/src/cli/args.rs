@@ -1,0 +1,156 @@
+//! Arguments, as clap reads them.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use tw_model::Severity;
+
+/// Finds image builds on Docker hosts that download from a place this environment has never talked to.
+#[derive(Parser, Debug)]
+#[command(name = "tidewaiter", version, max_term_width = 100, propagate_version = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    /// Log more (to standard error); twice for still more
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    pub(crate) verbose: u8,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Read captures and tell what was built, by whom, from what, and which new places it fetched from
+    Replay(Replay),
+    /// Read captures of ordinary traffic and remember what is known here
+    Learn(Learn),
+    /// Print every decoded thing of one capture as a JSON line
+    Dissect(Dissect),
+    /// Show and change what is remembered
+    Seen(Seen),
+    /// Check a configuration file and say what is wrong and where
+    CheckConfig(CheckConfig),
+    /// Print shell completions
+    Completions(Completions),
+    /// Print the manual page
+    Man,
+}
+
+/// Options that say where the store and the configuration are.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Place {
+    /// Folder of the store
+    #[arg(long, value_name = "DIR", env = "TIDEWAITER_DATA_DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Configuration file (TOML)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Judge all traffic as this environment's
+    #[arg(long, value_name = "NAME")]
+    pub(crate) environment: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For a person
+    Text,
+    /// JSON lines, for a machine
+    Json,
+}
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct Replay {
+    /// Captures: pcap or pcapng, also compressed (gzip, zstd, xz); folders; `-` for standard input.
+    /// Several are read as one, in time order
+    #[arg(required = true, value_name = "CAPTURE")]
+    pub(crate) captures: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+    /// Also print every call, connection, exchange, hello and answer as it is read (with `--format json`)
+    #[arg(long)]
+    pub(crate) all_events: bool,
+    /// Remember what was seen, as `learn` does
+    #[arg(long)]
+    pub(crate) learn: bool,
+    /// Exit with status 3 if a finding of this severity or above was made
+    #[arg(long, value_name = "SEVERITY", value_parser = severity)]
+    pub(crate) fail_on: Option<Severity>,
+    /// Name of this sensor in the output
+    #[arg(long, default_value = "replay", value_name = "NAME")]
+    pub(crate) sensor: String,
+    /// Show secrets; only for text on a terminal
+    #[arg(long)]
+    pub(crate) show_secrets: bool,
+}
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct Learn {
+    /// Captures of ordinary traffic, as for `replay`
+    #[arg(required = true, value_name = "CAPTURE")]
+    pub(crate) captures: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct Dissect {
+    /// The capture
+    #[arg(value_name = "CAPTURE")]
+    pub(crate) capture: PathBuf,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Format::Json)]
+    pub(crate) format: Format,
+}
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct Seen {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    #[command(subcommand)]
+    pub(crate) command: SeenCommand,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum SeenCommand {
+    /// Size, fill and error probability of the store
+    Stats,
+    /// Why is this known? (address, name, registry host:port, digest)
+    Query {
+        /// What to look up
+        key: String,
+    },
+    /// List what is remembered, as JSON lines
+    List,
+    /// Make something known
+    Accept {
+        /// What to accept
+        key: String,
+    },
+    /// Check the store
+    Verify,
+}
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct CheckConfig {
+    /// The file
+    pub(crate) file: PathBuf,
+}
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct Completions {
+    /// For which shell
+    #[arg(value_enum)]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+fn severity(text: &str) -> Result<Severity, String> {
+    match text {
+        "info" => Ok(Severity::Info),
+        "low" => Ok(Severity::Low),
+        "medium" => Ok(Severity::Medium),
+        "high" => Ok(Severity::High),
+        "critical" => Ok(Severity::Critical),
+        _ => Err("expected info, low, medium, high or critical".to_owned()),
+    }
+}

@@ -1,0 +1,53 @@
+//! The command line: what can be asked, and the exit status of each answer.
+
+pub(crate) mod args;
+mod check_config;
+mod common;
+mod dissect;
+mod generate;
+mod learn;
+mod progress;
+mod replay;
+mod seen;
+
+use std::process::ExitCode;
+
+use args::{Args, Command};
+
+use crate::settings::SettingsError;
+
+/// How a command ended.
+pub(crate) enum Ended {
+    /// It ran, whatever was found.
+    Ran,
+    /// `--fail-on` was given and something was found.
+    Found,
+}
+
+/// Runs a command; errors are told on standard error in one line.
+pub(crate) fn run(args: Args) -> ExitCode {
+    let ended = match args.command {
+        Command::Replay(replay) => replay::run(&replay),
+        Command::Learn(learn) => learn::run(&learn),
+        Command::Dissect(dissect) => dissect::run(&dissect),
+        Command::Seen(seen) => seen::run(&seen),
+        Command::CheckConfig(check) => check_config::run(&check),
+        Command::Completions(completions) => generate::completions(&completions),
+        Command::Man => generate::man(),
+    };
+    match ended {
+        Ok(Ended::Ran) => ExitCode::SUCCESS,
+        Ok(Ended::Found) => ExitCode::from(3),
+        Err(error) if broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("tidewaiter: {}", crate::report::escape::terminal(&format!("{error:#}")));
+            ExitCode::from(if error.is::<SettingsError>() { 2 } else { 1 })
+        }
+    }
+}
+
+/// The reader of our output went away: that is its choice, not our failure.
+fn broken_pipe(error: &anyhow::Error) -> bool {
+    let io = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>());
+    io.is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
+}

@@ -1,0 +1,381 @@
+//! From frames to observations: decoder, connection table, protocol readers and Docker semantics,
+//! on one thread, without IO or a clock of its own.
+//!
+//! This is what `replay`, `learn`, `dissect`, the benches and the fuzz targets run.
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+
+use tw_docker::{Api, ConnFacts};
+use tw_model::{
+    Anomaly, AppProtocol, Connection, DestinationName, Direction, Endpoint, Evidence, FlowId,
+    MacAddress, NameOrigin, Observation, ObservationBody, Opener, Protocol, ProxyKind, Secrets,
+    Timestamp, Via,
+};
+use tw_proto::{Event, HttpEventKind, Reader};
+use tw_stream::{Flow, Interest, StreamEvent, Table};
+use tw_wire::{Decoded, Decoder, Frame};
+
+/// Names kept with one connection.
+const NAMES_PER_FLOW: usize = 8;
+/// Docker hosts whose downloads are hashed.
+const HASHED_HOSTS: usize = 65_536;
+
+/// Limits of every stage.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Limits {
+    /// Of the decoder.
+    pub wire: tw_wire::Limits,
+    /// Of the connection table.
+    pub stream: tw_stream::Limits,
+    /// Of the protocol readers.
+    pub proto: tw_proto::Limits,
+    /// Of the Docker semantics.
+    pub docker: tw_docker::Limits,
+}
+
+/// Counters of every stage.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counters {
+    /// Frames pushed.
+    pub frames: u64,
+    /// Captured bytes pushed.
+    pub bytes: u64,
+    /// Anomalies observed.
+    pub anomalies: u64,
+    /// Of the decoder.
+    pub wire: tw_wire::Counters,
+    /// Of the connection table.
+    pub stream: tw_stream::Counters,
+    /// Of the Docker semantics.
+    pub docker: tw_docker::Counters,
+}
+
+/// What the engine keeps with every connection.
+#[derive(Default)]
+struct Tracked {
+    reader: Option<Box<Reader>>,
+    names: Vec<DestinationName>,
+    tunnel: Option<(String, ProxyKind)>,
+    first: Option<Evidence>,
+    announced: bool,
+    app: Option<AppProtocol>,
+    client: Option<Direction>,
+    http: bool,
+}
+
+/// The engine. Order of calls: any number of [`push`](Self::push), then one [`finish`](Self::finish).
+pub struct Engine {
+    decoder: Decoder,
+    table: Table<Tracked>,
+    rest: Rest,
+    frames: u64,
+    bytes: u64,
+}
+
+/// Everything but the decoder and the table, so that both can call it while they are borrowed.
+struct Rest {
+    api: Api,
+    limits: tw_proto::Limits,
+    hosts: HashSet<IpAddr>,
+    host_macs: HashSet<MacAddress>,
+    anomalies: u64,
+}
+
+impl Engine {
+    /// An engine that has seen nothing.
+    #[must_use]
+    pub fn new(limits: Limits, secrets: Secrets) -> Self {
+        Self {
+            decoder: Decoder::new(limits.wire),
+            table: Table::new(limits.stream),
+            rest: Rest {
+                api: Api::new(limits.docker, secrets),
+                limits: limits.proto,
+                hosts: HashSet::new(),
+                host_macs: HashSet::new(),
+                anomalies: 0,
+            },
+            frames: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Takes one frame. Never fails: hostile bytes become anomalies and counts.
+    pub fn push(&mut self, frame: &Frame<'_>, sink: &mut dyn FnMut(Observation)) {
+        let Self { decoder, table, rest, frames, bytes } = self;
+        *frames += 1;
+        *bytes += frame.bytes.len() as u64;
+        decoder.push(frame, &mut |decoded| match decoded {
+            Decoded::Packet(packet) => {
+                table.push(&packet, &mut |flow, at, event| rest.on_event(flow, at, event, sink));
+            }
+            Decoded::Anomaly { kind, evidence } => {
+                rest.anomaly(kind, None, None, evidence, sink);
+            }
+        });
+    }
+
+    /// End of input: everything that is still open is told.
+    pub fn finish(&mut self, sink: &mut dyn FnMut(Observation)) {
+        let Self { table, rest, .. } = self;
+        table.finish(&mut |flow, at, event| rest.on_event(flow, at, event, sink));
+        rest.api.finish(sink);
+    }
+
+    /// What was counted so far.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        Counters {
+            frames: self.frames,
+            bytes: self.bytes,
+            anomalies: self.rest.anomalies,
+            wire: self.decoder.counters(),
+            stream: self.table.counters(),
+            docker: self.rest.api.counters(),
+        }
+    }
+}
+
+impl Rest {
+    fn on_event(
+        &mut self,
+        flow: &mut Flow<Tracked>,
+        at: Evidence,
+        event: StreamEvent<'_>,
+        sink: &mut dyn FnMut(Observation),
+    ) {
+        match event {
+            StreamEvent::Open => {
+                flow.user.first = Some(at);
+                return;
+            }
+            StreamEvent::Anomaly(kind) => {
+                let ends = Some((flow.opener, flow.responder));
+                self.anomaly(kind, ends, Some(flow.protocol), at, sink);
+                return;
+            }
+            StreamEvent::Close(_) => {
+                self.read(flow, at, event, sink);
+                self.api.close(flow.id, at, sink);
+                self.connection(flow, at, true, sink);
+                return;
+            }
+            StreamEvent::Data { .. } | StreamEvent::Datagram { .. } if !flow.user.announced => {
+                flow.user.announced = true;
+                self.read(flow, at, event, sink);
+                self.connection(flow, at, false, sink);
+            }
+            _ => self.read(flow, at, event, sink),
+        }
+        flow.interest = self.interest(flow);
+    }
+
+    /// The one place that decides whether a connection can still matter: only counts are kept of one
+    /// whose reader can learn nothing more.
+    fn interest(&self, flow: &Flow<Tracked>) -> Interest {
+        match &flow.user.reader {
+            Some(reader) if reader.wants_more() => Interest::Payload,
+            Some(_) => Interest::Counts,
+            None => Interest::Payload,
+        }
+    }
+
+    fn read(
+        &mut self,
+        flow: &mut Flow<Tracked>,
+        at: Evidence,
+        event: StreamEvent<'_>,
+        sink: &mut dyn FnMut(Observation),
+    ) {
+        let mut reader = match flow.user.reader.take() {
+            Some(reader) => reader,
+            None if matches!(event, StreamEvent::Close(_)) => return,
+            None => Box::new(Reader::new(
+                flow.id,
+                flow.opener,
+                flow.responder,
+                flow.protocol,
+                self.limits,
+            )),
+        };
+        let mut each = |told: Event<'_>| self.on_protocol(flow, at, told, sink);
+        match event {
+            StreamEvent::Data { direction, bytes, .. } => reader.data(direction, bytes, &mut each),
+            StreamEvent::Gap { direction, len, .. } => reader.gap(direction, len, &mut each),
+            StreamEvent::HalfClose { direction } => reader.half_close(direction, &mut each),
+            StreamEvent::Datagram { direction, bytes, missing } => {
+                reader.datagram(direction, bytes, missing, &mut each);
+            }
+            StreamEvent::Close(_) => reader.close(&mut each),
+            StreamEvent::Open | StreamEvent::Anomaly(_) => {}
+        }
+        flow.user.app = reader.app();
+        flow.user.client = reader.client_direction();
+        flow.user.reader = Some(reader);
+    }
+
+    fn on_protocol(
+        &mut self,
+        flow: &mut Flow<Tracked>,
+        at: Evidence,
+        event: Event<'_>,
+        sink: &mut dyn FnMut(Observation),
+    ) {
+        match event {
+            Event::Http(http) => {
+                if let HttpEventKind::RequestHead(head) = http.kind
+                    && let Some(authority) = &head.authority
+                {
+                    keep_name(&mut flow.user.names, host_of(authority), NameOrigin::Http);
+                }
+                flow.user.http = true;
+                let facts = self.facts(flow);
+                let Self { api, hosts, host_macs, .. } = self;
+                let macs = flow.macs;
+                api.http(&facts, &http, at, &mut |observation| {
+                    note_host(hosts, host_macs, &observation, macs);
+                    sink(observation);
+                });
+            }
+            Event::Tls(hello) => {
+                if let Some(sni) = &hello.sni {
+                    keep_name(&mut flow.user.names, sni, NameOrigin::Sni);
+                }
+                sink(observed(at, flow.user.first, ObservationBody::Tls(hello)));
+            }
+            Event::Dns(answer) => {
+                sink(observed(at, None, ObservationBody::NameAnswer(answer)));
+            }
+            Event::Tunnel(authority, kind) => {
+                keep_name(&mut flow.user.names, host_of(authority), NameOrigin::Http);
+                flow.user.tunnel = Some((authority.chars().take(300).collect(), kind));
+            }
+            Event::Anomaly(kind) => {
+                let ends = Some((flow.opener, flow.responder));
+                self.anomaly(kind, ends, Some(flow.protocol), at, sink);
+            }
+        }
+    }
+
+    fn facts(&self, flow: &Flow<Tracked>) -> ConnFacts {
+        let hash = self.hosts.contains(&flow.opener.ip)
+            || flow.macs.is_some_and(|(source, _)| self.host_macs.contains(&source));
+        ConnFacts {
+            flow: flow.id,
+            opener: flow.opener,
+            responder: flow.responder,
+            tag: flow.tag,
+            tls: false,
+            midstream: flow.midstream,
+            hash,
+        }
+    }
+
+    fn connection(
+        &self,
+        flow: &Flow<Tracked>,
+        at: Evidence,
+        ended: bool,
+        sink: &mut dyn FnMut(Observation),
+    ) {
+        let connection = describe(flow, ended);
+        sink(observed(at, flow.user.first, ObservationBody::Connection(connection)));
+    }
+
+    fn anomaly(
+        &mut self,
+        kind: tw_model::AnomalyKind,
+        endpoints: Option<(Endpoint, Endpoint)>,
+        protocol: Option<Protocol>,
+        at: Evidence,
+        sink: &mut dyn FnMut(Observation),
+    ) {
+        self.anomalies += 1;
+        let anomaly = Anomaly { kind, endpoints, protocol, detail: "" };
+        sink(observed(at, None, ObservationBody::Anomaly(anomaly)));
+    }
+}
+
+/// What is known of a connection now. Where no SYN told who opened it, what is spoken tells.
+fn describe(flow: &Flow<Tracked>, ended: bool) -> Connection {
+    let by_protocol = flow.opener_known != Opener::Seen && flow.user.client.is_some();
+    let swap = by_protocol && flow.user.client == Some(Direction::ToOpener);
+    let pair = |values: [u64; 2]| if swap { [values[1], values[0]] } else { values };
+    let (opener, responder) =
+        if swap { (flow.responder, flow.opener) } else { (flow.opener, flow.responder) };
+    let macs = flow.macs.map(|(source, target)| if swap { (target, source) } else { (source, target) });
+    Connection {
+        id: flow.id,
+        opener,
+        responder,
+        opener_known: if by_protocol { Opener::ByProtocol } else { flow.opener_known },
+        protocol: flow.protocol,
+        app: flow.user.app,
+        tag: flow.tag,
+        macs,
+        first: flow.first,
+        last: flow.last,
+        first_payload: flow.first_payload,
+        payload_bytes: pair(flow.payload_bytes),
+        packets: pair(flow.packets),
+        bytes: pair(flow.bytes),
+        state: flow.state,
+        midstream: flow.midstream,
+        gap_bytes: flow.gap_bytes,
+        truncated: flow.truncated,
+        via: Via::Packets,
+        names: flow.user.names.clone(),
+        tunnel: flow.user.tunnel.clone(),
+        ended,
+    }
+}
+
+fn observed(at: Evidence, first: Option<Evidence>, body: ObservationBody) -> Observation {
+    let mut evidence = Vec::with_capacity(2);
+    evidence.extend(first);
+    if first != Some(at) {
+        evidence.push(at);
+    }
+    Observation { at: at.timestamp, evidence, body }
+}
+
+fn note_host(
+    hosts: &mut HashSet<IpAddr>,
+    macs: &mut HashSet<MacAddress>,
+    observation: &Observation,
+    flow_macs: Option<(MacAddress, MacAddress)>,
+) {
+    let ObservationBody::ApiCall(call) = &observation.body else { return };
+    if !call.certain || hosts.len() >= HASHED_HOSTS {
+        return;
+    }
+    if hosts.insert(call.daemon.ip)
+        && let Some((_, daemon)) = flow_macs
+    {
+        macs.insert(daemon);
+    }
+}
+
+fn keep_name(names: &mut Vec<DestinationName>, name: &str, from: NameOrigin) {
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    if name.is_empty() || name.len() > 255 || name.parse::<IpAddr>().is_ok() {
+        return;
+    }
+    let entry = DestinationName { name, from };
+    if names.len() < NAMES_PER_FLOW && !names.contains(&entry) {
+        names.push(entry);
+    }
+}
+
+/// `example.org:8080` to `example.org`, `[2001:db8::1]:80` to `2001:db8::1`.
+fn host_of(authority: &str) -> &str {
+    if let Some(rest) = authority.strip_prefix('[') {
+        return rest.split(']').next().unwrap_or(rest);
+    }
+    match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) && !host.contains(':') => host,
+        _ => authority,
+    }
+}
+

@@ -1,0 +1,67 @@
+//! Everything that one run found, in the order in which it is printed.
+
+use tw_model::{
+    Anomaly, Build, ContainerEvent, Evidence, Finding, ImageCreation, Incident, Severity, Timestamp,
+};
+
+/// Something with its environment and where it stands in the input.
+#[derive(Clone, Debug)]
+pub(crate) struct Told<T> {
+    /// When.
+    pub(crate) at: Timestamp,
+    /// Whose.
+    pub(crate) environment: String,
+    /// Where.
+    pub(crate) evidence: Vec<Evidence>,
+    /// What.
+    pub(crate) body: T,
+}
+
+/// What one run found.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Case {
+    pub(crate) incidents: Vec<Incident>,
+    pub(crate) findings: Vec<Finding>,
+    pub(crate) builds: Vec<Told<Build>>,
+    pub(crate) creations: Vec<Told<ImageCreation>>,
+    pub(crate) containers: Vec<Told<ContainerEvent>>,
+    pub(crate) anomalies: Vec<Told<Anomaly>>,
+}
+
+impl Case {
+    /// Findings of each severity, worst first, those that have any.
+    pub(crate) fn by_severity(&self) -> Vec<(Severity, usize)> {
+        use Severity::{Critical, High, Info, Low, Medium};
+        [Critical, High, Medium, Low, Info]
+            .into_iter()
+            .map(|severity| {
+                (severity, self.findings.iter().filter(|found| found.severity == severity).count())
+            })
+            .filter(|(_, count)| *count > 0)
+            .collect()
+    }
+
+    /// The worst severity.
+    pub(crate) fn worst(&self) -> Option<Severity> {
+        self.findings.iter().map(|finding| finding.severity).max()
+    }
+
+    /// Incidents, worst first, then in time order.
+    pub(crate) fn incidents_by_weight(&self) -> Vec<&Incident> {
+        let mut incidents: Vec<&Incident> = self.incidents.iter().collect();
+        incidents.sort_by(|a, b| {
+            b.severity.cmp(&a.severity).then(a.started.cmp(&b.started)).then(a.id.cmp(&b.id))
+        });
+        incidents
+    }
+
+    /// Findings of one incident, worst first, then in time order.
+    pub(crate) fn findings_of(&self, incident: &Incident) -> Vec<&Finding> {
+        let mut findings: Vec<&Finding> =
+            self.findings.iter().filter(|finding| finding.incident == incident.id).collect();
+        findings.sort_by(|a, b| {
+            b.severity.cmp(&a.severity).then(a.timestamp.cmp(&b.timestamp)).then(a.id.cmp(&b.id))
+        });
+        findings
+    }
+}

@@ -1,0 +1,13 @@
+//! What is printed: JSON lines for machines, an account for a person.
+
+mod attack;
+pub(crate) mod case;
+mod community;
+pub(crate) mod escape;
+mod id;
+pub(crate) mod json;
+mod sources;
+pub(crate) mod stats;
+pub(crate) mod text;
+
+pub use sources::Sources;

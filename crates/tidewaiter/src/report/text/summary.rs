@@ -1,0 +1,83 @@
+//! The last block: what was read, what was found, what the reader should not conclude.
+
+use std::fmt::Write as _;
+
+use tw_model::Timestamp;
+
+use super::super::attack;
+use super::super::case::Case;
+use super::{Page, count, day_and_second, word};
+use crate::engine::Counters;
+
+/// What was read, for the summary and the `stats` line.
+pub(crate) struct Reading {
+    /// Counters of the engine.
+    pub(crate) counters: Counters,
+    /// First and latest frame.
+    pub(crate) span: Option<(Timestamp, Timestamp)>,
+    /// Was anything known before?
+    pub(crate) baseline: bool,
+    /// Warnings of the inputs.
+    pub(crate) warnings: Vec<String>,
+}
+
+pub(super) fn block(page: &mut Page<'_>, case: &Case, reading: &Reading) {
+    let counters = &reading.counters;
+    let _ = writeln!(page.out, "Summary");
+    let found: Vec<String> = case
+        .by_severity()
+        .into_iter()
+        .map(|(severity, number)| format!("{number} {}", word(severity).to_lowercase()))
+        .collect();
+    let total = count(case.findings.len(), "finding");
+    let found = if found.is_empty() { "no findings".to_owned() } else { format!("{total}: {}", found.join(", ")) };
+    page.field(2, "found", &format!("{}, {found}", count(case.incidents.len(), "incident")));
+    page.field(
+        2,
+        "seen",
+        &format!(
+            "{}, {}, {}",
+            count(case.builds.len(), "build"),
+            count(case.creations.len(), "other image creation"),
+            count(case.containers.len(), "container action"),
+        ),
+    );
+    let span = reading.span.map_or_else(String::new, |(first, last)| {
+        format!(", {} to {} UTC", day_and_second(first), day_and_second(last))
+    });
+    page.field(
+        2,
+        "read",
+        &format!("{} frames, {} bytes{span}", counters.frames, counters.bytes),
+    );
+    if !reading.baseline {
+        page.field(2, "baseline", "none: \"new\" means new to this capture (see `tidewaiter learn --help`)");
+    }
+    losses(page, case, reading);
+    if case.findings.is_empty() {
+        page.field(
+            2,
+            "note",
+            "no finding is no clean bill: builds over the local socket or ssh, and what was not captured, cannot be seen",
+        );
+    }
+    page.field(2, "names", &format!("of techniques as in ATT&CK {}", attack::version()));
+}
+
+fn losses(page: &mut Page<'_>, case: &Case, reading: &Reading) {
+    let stream = &reading.counters.stream;
+    if stream.gaps > 0 {
+        let text = format!("{} gaps, {} bytes missing from connections", stream.gaps, stream.gap_bytes);
+        page.field(2, "lost", &text);
+    }
+    let errors = reading.counters.wire.errors();
+    if errors > 0 {
+        page.field(2, "undecoded", &format!("{errors} frames (see the stats line of --format json)"));
+    }
+    if !case.anomalies.is_empty() {
+        page.field(2, "anomalies", &format!("{} (--format json has them)", case.anomalies.len()));
+    }
+    for warning in &reading.warnings {
+        page.field(2, "warning", warning);
+    }
+}
