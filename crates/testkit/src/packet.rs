@@ -55,7 +55,7 @@ pub fn tcp_packet(
     segment.extend_from_slice(&ack.to_be_bytes());
     segment.extend_from_slice(&[5 << 4, flags, 0xff, 0xff, 0, 0, 0, 0]);
     segment.extend_from_slice(payload);
-    transport(source, destination, TCP, 16, segment)
+    frame(source, destination, TCP, &segment)
 }
 
 /// RFC 768: a frame with one UDP datagram.
@@ -68,26 +68,12 @@ pub fn udp_packet(source: SocketAddrV4, destination: SocketAddrV4, payload: &[u8
     datagram.extend_from_slice(&len.to_be_bytes());
     datagram.extend_from_slice(&[0, 0]);
     datagram.extend_from_slice(payload);
-    transport(source, destination, UDP, 6, datagram)
+    frame(source, destination, UDP, &datagram)
 }
 
-/// Fills in the checksum at `checksum_at` and wraps the segment in IPv4 and Ethernet.
-fn transport(
-    source: SocketAddrV4,
-    destination: SocketAddrV4,
-    protocol: u8,
-    checksum_at: usize,
-    mut segment: Vec<u8>,
-) -> Vec<u8> {
+/// RFC 791 §3.1: a segment or datagram in an IPv4 packet without options that may not be fragmented.
+fn frame(source: SocketAddrV4, destination: SocketAddrV4, protocol: u8, payload: &[u8]) -> Vec<u8> {
     let (source, destination) = (source.ip().octets(), destination.ip().octets());
-    let len = u16::try_from(segment.len()).expect("fits an IPv4 packet");
-    let sum = internet(pseudo_header(source, destination, protocol, len), &segment);
-    segment[checksum_at..checksum_at + 2].copy_from_slice(&sum.to_be_bytes());
-    ethernet(source, destination, &ipv4(source, destination, protocol, &segment))
-}
-
-/// RFC 791 §3.1: an IPv4 packet without options, not to be fragmented.
-fn ipv4(source: [u8; 4], destination: [u8; 4], protocol: u8, payload: &[u8]) -> Vec<u8> {
     let len = u16::try_from(20 + payload.len()).expect("fits an IPv4 packet");
     let mut packet = Vec::with_capacity(usize::from(len));
     packet.extend_from_slice(&[0x45, 0]);
@@ -95,10 +81,27 @@ fn ipv4(source: [u8; 4], destination: [u8; 4], protocol: u8, payload: &[u8]) -> 
     packet.extend_from_slice(&[0, 0, 0x40, 0, 64, protocol, 0, 0]);
     packet.extend_from_slice(&source);
     packet.extend_from_slice(&destination);
-    let sum = internet(0, &packet);
-    packet[10..12].copy_from_slice(&sum.to_be_bytes());
     packet.extend_from_slice(payload);
-    packet
+    checksums(&mut packet);
+    ethernet(source, destination, &packet)
+}
+
+/// Makes the header checksum of an IPv4 packet without options and that of the TCP or UDP in it.
+pub(crate) fn checksums(ipv4: &mut [u8]) {
+    let (header, payload) = ipv4.split_at_mut(20);
+    header[10..12].fill(0);
+    let sum = internet(0, header);
+    header[10..12].copy_from_slice(&sum.to_be_bytes());
+    let at = match header[9] {
+        TCP => 16,
+        UDP => 6,
+        _ => return,
+    };
+    let len = u16::try_from(payload.len()).expect("fits an IPv4 packet");
+    let address = |at: usize| [header[at], header[at + 1], header[at + 2], header[at + 3]];
+    payload[at..at + 2].fill(0);
+    let sum = internet(pseudo_header(address(12), address(16), header[9], len), payload);
+    payload[at..at + 2].copy_from_slice(&sum.to_be_bytes());
 }
 
 #[cfg(test)]

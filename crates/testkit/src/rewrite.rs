@@ -5,63 +5,62 @@ use std::collections::BTreeMap;
 use tw_model::Timestamp;
 
 use crate::Packet;
-use crate::checksum::updated;
+use crate::packet::ethernet;
 
-const ETHERNET_LEN: usize = 14;
-
-/// Moves IPv4 addresses and times; checksums follow, payloads stay as they are.
+/// Moves IPv4 packets to other addresses and another time. Link-layer addresses are made from the new
+/// addresses, so that hosts stay apart; checksums are made anew.
 #[derive(Clone, Debug)]
 pub struct Rewrite {
-    /// New address for each address that is to change, in headers only.
+    /// New address for each address that is to change.
     pub addresses: BTreeMap<[u8; 4], [u8; 4]>,
-    /// When the first record is to be.
-    pub begins: Timestamp,
-    /// When it was.
+    /// Text in payloads and its replacement of the same length, for names of those addresses. Text that is
+    /// cut in two by packets is not found.
+    pub texts: Vec<(String, String)>,
+    /// When the first record was.
     pub began: Timestamp,
+    /// When it is to be.
+    pub begins: Timestamp,
 }
 
 impl Rewrite {
-    /// One record, moved. Frames that hold no IPv4 are moved in time only.
+    /// One record, moved; `None` where it holds no whole IPv4 packet without options in Ethernet.
     #[must_use]
-    pub fn apply(&self, at: Timestamp, frame: &[u8]) -> Packet {
-        let mut frame = frame.to_vec();
-        for field in [12, 16] {
-            self.address(&mut frame, ETHERNET_LEN + field);
-        }
-        Packet { at: self.begins.plus(at.since(self.began)), frame }
-    }
-
-    /// Changes the address at `at`, the header checksum, and that of TCP or UDP.
-    fn address(&self, frame: &mut [u8], at: usize) -> Option<()> {
+    pub fn apply(&self, at: Timestamp, frame: &[u8]) -> Option<Packet> {
         if frame.get(12..15)? != [0x08, 0x00, 0x45] {
             return None;
         }
-        let old: [u8; 4] = frame.get(at..at + 4)?.try_into().ok()?;
-        let new = *self.addresses.get(&old)?;
-        frame.get_mut(at..at + 4)?.copy_from_slice(&new);
-        let transport = ETHERNET_LEN + 20;
-        let checksums = match frame.get(ETHERNET_LEN + 9)? {
-            6 => vec![ETHERNET_LEN + 10, transport + 16],
-            17 => vec![ETHERNET_LEN + 10, transport + 6],
-            _ => vec![ETHERNET_LEN + 10],
-        };
-        for field in checksums {
-            let bytes = frame.get_mut(field..field + 2)?;
-            let mut sum = u16::from_be_bytes([bytes[0], bytes[1]]);
-            for half in [0, 2] {
-                let word = |ip: [u8; 4]| u16::from_be_bytes([ip[half], ip[half + 1]]);
-                sum = updated(sum, word(old), word(new));
-            }
-            bytes.copy_from_slice(&sum.to_be_bytes());
+        let len = u16::from_be_bytes(frame.get(16..18)?.try_into().ok()?);
+        let mut ipv4 = frame.get(14..14 + usize::from(len))?.to_vec();
+        let source = self.moved(ipv4.get(12..16)?.try_into().ok()?);
+        let destination = self.moved(ipv4.get(16..20)?.try_into().ok()?);
+        ipv4[12..16].copy_from_slice(&source);
+        ipv4[16..20].copy_from_slice(&destination);
+        for (old, new) in &self.texts {
+            replace(&mut ipv4[20..], old.as_bytes(), new.as_bytes());
         }
-        Some(())
+        crate::packet::checksums(&mut ipv4);
+        let frame = ethernet(source, destination, &ipv4);
+        Some(Packet { at: self.begins.plus(at.since(self.began)), frame })
+    }
+
+    fn moved(&self, address: [u8; 4]) -> [u8; 4] {
+        self.addresses.get(&address).copied().unwrap_or(address)
+    }
+}
+
+fn replace(bytes: &mut [u8], old: &[u8], new: &[u8]) {
+    assert_eq!(old.len(), new.len(), "a replacement of the same length");
+    let mut from = 0;
+    while let Some(at) = bytes[from..].windows(old.len()).position(|window| window == old) {
+        bytes[from + at..from + at + old.len()].copy_from_slice(new);
+        from += at + old.len();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tcp_packet;
+    use crate::{tcp_packet, udp_packet};
 
     #[test]
     fn a_rewritten_packet_equals_one_made_there() {
@@ -69,11 +68,17 @@ mod tests {
         let there = ("198.51.100.7:1000".parse().unwrap(), "10.0.0.2:80".parse().unwrap());
         let rewrite = Rewrite {
             addresses: BTreeMap::from([([10, 0, 0, 1], [198, 51, 100, 7])]),
-            begins: Timestamp::from_nanos(1000),
+            texts: vec![("old".to_owned(), "new".to_owned())],
             began: Timestamp::from_nanos(40),
+            begins: Timestamp::from_nanos(1000),
         };
-        let moved = rewrite.apply(Timestamp::from_nanos(45), &tcp_packet(here, (1, 2), 16, b"x"));
+        let at = Timestamp::from_nanos(45);
+        let tcp = |ends, text| tcp_packet(ends, (1, 2), 16, text);
+        let moved = rewrite.apply(at, &tcp(here, b"old, old")).unwrap();
         assert_eq!(moved.at, Timestamp::from_nanos(1005));
-        assert_eq!(&moved.frame[12..], &tcp_packet(there, (1, 2), 16, b"x")[12..]);
+        assert_eq!(moved.frame, tcp(there, b"new, new"));
+        let moved = rewrite.apply(at, &udp_packet(here.0, here.1, b"x")).unwrap();
+        assert_eq!(moved.frame, udp_packet(there.0, there.1, b"x"));
+        assert_eq!(rewrite.apply(at, &[0xff; 60]), None);
     }
 }
