@@ -1,0 +1,72 @@
+//! TCP and UDP headers.
+
+use crate::cut::Cut;
+use crate::walk::{IpHeader, Reject, Walk};
+use crate::{Packet, TcpFlags, TcpSegment, Transport, UdpDatagram};
+
+/// The packet that `header` and what is left of the frame make.
+pub(crate) fn packet<'a>(
+    walk: &Walk<'a>,
+    header: IpHeader,
+    protocol: u8,
+) -> Result<Packet<'a>, Reject> {
+    let transport = match protocol {
+        6 => tcp(walk.rest)?.map(Transport::Tcp),
+        17 => udp(walk.rest)?.map(Transport::Udp),
+        _ => None,
+    };
+    let transport = transport.unwrap_or(Transport::Other { protocol, payload: walk.rest.bytes });
+    Ok(Packet {
+        evidence: walk.evidence,
+        src: header.src,
+        dst: header.dst,
+        tag: walk.tag,
+        macs: walk.macs,
+        ip_len: header.len,
+        ip_id: header.id,
+        hop_limit: header.hop_limit,
+        transport,
+    })
+}
+
+/// RFC 9293 §3.1. `None` when the snap length cut the fixed header.
+fn tcp(mut rest: Cut<'_>) -> Result<Option<TcpSegment<'_>>, Reject> {
+    let Some(head) = rest.peek::<20>() else { return cut_or_malformed(&rest, 20) };
+    let header_len = u32::from(head[12] >> 4) * 4;
+    if header_len < 20 {
+        return Err(Reject::TransportMalformed);
+    }
+    rest.skip(header_len).ok_or(Reject::TransportMalformed)?;
+    Ok(Some(TcpSegment {
+        src_port: u16::from_be_bytes([head[0], head[1]]),
+        dst_port: u16::from_be_bytes([head[2], head[3]]),
+        seq: u32::from_be_bytes([head[4], head[5], head[6], head[7]]),
+        ack: u32::from_be_bytes([head[8], head[9], head[10], head[11]]),
+        flags: TcpFlags(head[13]),
+        payload: rest.bytes,
+        payload_len: rest.wire,
+    }))
+}
+
+/// RFC 768. A length of 0 is a jumbogram (RFC 2675 §4) or segmentation offload: the IP header says
+/// the length then. A length beyond the IP packet is cut to it.
+fn udp(mut rest: Cut<'_>) -> Result<Option<UdpDatagram<'_>>, Reject> {
+    let Some(head) = rest.take::<8>() else { return cut_or_malformed(&rest, 8) };
+    let length = u32::from(u16::from_be_bytes([head[4], head[5]]));
+    if length != 0 {
+        let payload_len = length.checked_sub(8).ok_or(Reject::TransportMalformed)?;
+        if payload_len < rest.wire {
+            rest.set_wire(payload_len);
+        }
+    }
+    Ok(Some(UdpDatagram {
+        src_port: u16::from_be_bytes([head[0], head[1]]),
+        dst_port: u16::from_be_bytes([head[2], head[3]]),
+        payload: rest.bytes,
+        payload_len: rest.wire,
+    }))
+}
+
+fn cut_or_malformed<T>(rest: &Cut<'_>, header_len: u32) -> Result<Option<T>, Reject> {
+    if rest.wire < header_len { Err(Reject::TransportMalformed) } else { Ok(None) }
+}
