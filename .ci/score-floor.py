@@ -81,7 +81,7 @@ def main():
             better = least is None or (value > least if higher else value < least)
             fell |= worse
             shown = f"{value}/{of}" if of is not None else str(value)
-            mark = "FELL" if worse else "above the floor" if better else ""
+            mark = "FELL" if worse else "" if not better else "no floor yet" if least is None else "better"
             print(f"  {name:<14} {shown:>9}  floor {'-' if least is None else least:>4}  {mark}".rstrip())
             if better:
                 known[name] = value
