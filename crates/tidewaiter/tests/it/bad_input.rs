@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use tw_testkit::gzip_stored;
 
 use crate::captures::Capture;
-use crate::support::{Lab, testdata};
+use crate::support::{Lab, read_folder, testdata};
 
 const PCAP_HEADER: usize = 24;
 const RECORD_HEADER: usize = 16;
@@ -64,7 +64,7 @@ fn a_capture_cut_in_a_record_gives_what_comes_before_and_the_offset() {
     let cut = record_offset(&whole, 170) + RECORD_HEADER + 5;
     let lab = Lab::learned();
     let run = lab.replay(&lab.file("cut.pcap", &whole[..cut])).succeeded();
-    run.names(&["cut.pcap", "offset", &record_offset(&whole, 170).to_string()]);
+    run.names(&["cut.pcap", "byte", &record_offset(&whole, 170).to_string()]);
     assert!(!run.events("finding").is_empty(), "the build lies before the cut");
 }
 
@@ -75,7 +75,7 @@ fn a_record_of_4_gib_is_not_believed() {
     file[at + 8..at + 12].copy_from_slice(&u32::MAX.to_le_bytes());
     let lab = Lab::learned();
     let run = lab.replay(&lab.file("huge.pcap", &file)).succeeded();
-    run.names(&["huge.pcap", "offset", &at.to_string()]);
+    run.names(&["huge.pcap", "byte", &at.to_string()]);
     assert!(!run.events("finding").is_empty(), "the build lies before the damage");
 }
 
@@ -115,23 +115,17 @@ fn a_whole_gzip_is_read_like_the_capture_in_it() {
     assert_eq!(run.lines(), Capture::new("scenarios/classic-http").replayed().lines());
 }
 
-/// The store's `SQLite` database.
-fn database(data_dir: &Path) -> PathBuf {
-    find(data_dir, |path| {
-        fs::read(path).is_ok_and(|content| content.starts_with(b"SQLite format 3\0"))
-    })
-}
-
-fn find(data_dir: &Path, is_it: impl Fn(&Path) -> bool) -> PathBuf {
-    let entries = fs::read_dir(data_dir).expect("a data directory");
-    let mut paths = entries.map(|entry| entry.expect("a readable folder").path());
-    paths.find(|path| path.is_file() && is_it(path)).expect("the data directory has it")
+/// The file of the store that `is_it`.
+fn stored(lab: &Lab, is_it: impl Fn(&Path, &[u8]) -> bool) -> PathBuf {
+    let files = read_folder(&lab.data_dir());
+    let (path, _) = files.iter().find(|(path, content)| is_it(path, content)).expect("a store");
+    lab.data_dir().join(path)
 }
 
 #[test]
 fn a_store_of_a_later_version_is_left_alone() {
     let lab = Lab::learned();
-    let path = database(&lab.data_dir());
+    let path = stored(&lab, |_, content| content.starts_with(b"SQLite format 3\0"));
     let mut content = fs::read(&path).expect("a readable file");
     // SQLite file format §1.3: the user version is a big-endian number at byte 60.
     content[60..64].copy_from_slice(&1_000_000_u32.to_be_bytes());
@@ -145,9 +139,8 @@ fn a_store_of_a_later_version_is_left_alone() {
 #[test]
 fn a_second_writer_is_turned_away() {
     let lab = Lab::learned();
-    let is_lock = |path: &Path| path.to_string_lossy().to_lowercase().ends_with("lock");
-    let held = File::options().read(true).write(true).open(find(&lab.data_dir(), is_lock));
-    let held = held.expect("a lock file");
+    let lock = stored(&lab, |path, _| path.extension().is_some_and(|e| e == "lock"));
+    let held = File::options().write(true).open(lock).expect("a writable file");
     held.lock().expect("nobody else holds it");
     lab.learn(&testdata("scenarios/classic-http.pcap")).failed(1, &["data", "written by"]);
     held.unlock().expect("it was held");

@@ -1,6 +1,5 @@
 //! Secrets are printed nowhere and kept nowhere.
 
-use std::fs;
 use std::net::SocketAddrV4;
 use std::path::Path;
 use std::time::Duration;
@@ -8,7 +7,7 @@ use std::time::Duration;
 use tw_model::Timestamp;
 use tw_testkit::{BuildRequest, Conversation, conversation, daemon_answer, http_request, to_pcap};
 
-use crate::support::Lab;
+use crate::support::{Lab, read_folder};
 
 /// Each stands in another place of the capture; none may be anywhere in what comes out.
 const SECRETS: [&str; 9] = [
@@ -96,16 +95,8 @@ fn assert_free_of_secrets(what: &str, bytes: &[u8]) {
 
 #[track_caller]
 fn assert_folder_is_free_of_secrets(folder: &Path) {
-    for entry in fs::read_dir(folder).expect("a data directory") {
-        let path = entry.expect("a readable folder").path();
-        if path.is_dir() {
-            assert_folder_is_free_of_secrets(&path);
-        } else {
-            assert_free_of_secrets(
-                &path.display().to_string(),
-                &fs::read(&path).expect("a readable file"),
-            );
-        }
+    for (path, content) in read_folder(folder) {
+        assert_free_of_secrets(&path.display().to_string(), &content);
     }
 }
 

@@ -23,14 +23,19 @@ impl Lab {
 
     /// A data directory that has learned `testdata/scenarios/baseline.pcap`.
     pub(crate) fn learned() -> Self {
-        static BASELINE: OnceLock<Lab> = OnceLock::new();
-        let learned = BASELINE.get_or_init(|| {
+        static FILES: OnceLock<Vec<(PathBuf, Vec<u8>)>> = OnceLock::new();
+        let files = FILES.get_or_init(|| {
             let lab = Self::new();
             lab.learn(&testdata("scenarios/baseline.pcap")).succeeded();
-            lab
+            read_folder(&lab.data_dir())
         });
         let lab = Self::new();
-        copy_folder(&learned.data_dir(), &lab.data_dir());
+        for (name, content) in files {
+            let path = lab.data_dir().join(name);
+            fs::create_dir_all(path.parent().expect("a file in a folder"))
+                .and_then(|()| fs::write(&path, content))
+                .expect("a writable temporary folder");
+        }
         lab
     }
 
@@ -182,15 +187,18 @@ pub(crate) fn check_all<T: Sync>(items: &[T], check: impl Fn(&T) -> Vec<String> 
     assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
 }
 
-fn copy_folder(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("a writable temporary folder");
-    for entry in fs::read_dir(from).expect("learn made a data directory") {
+/// All files in a folder and the folders in it, by their paths from there.
+pub(crate) fn read_folder(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).expect("a readable folder") {
         let entry = entry.expect("a readable folder");
-        let target = to.join(entry.file_name());
+        let name = PathBuf::from(entry.file_name());
         if entry.path().is_dir() {
-            copy_folder(&entry.path(), &target);
+            let below = read_folder(&entry.path());
+            files.extend(below.into_iter().map(|(path, content)| (name.join(path), content)));
         } else {
-            fs::copy(entry.path(), target).expect("a readable file");
+            files.push((name, fs::read(entry.path()).expect("a readable file")));
         }
     }
+    files
 }
