@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::{
-    DestinationName, Endpoint, MacAddress, NetworkTag, Protocol, ProxyKind, Timestamp,
-};
+use crate::{DestinationName, Endpoint, MacAddress, NetworkTag, Protocol, ProxyKind, Timestamp};
 
 /// A connection within one run; never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

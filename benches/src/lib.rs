@@ -1,0 +1,13 @@
+//! Makes large captures with known contents: an office's traffic, and in it Docker builds that must be
+//! found and builds that must not.
+//!
+//! The same number of flows and the same seed give the same bytes on every machine.
+#![forbid(unsafe_code)]
+
+mod docker;
+mod mix;
+mod office;
+mod random;
+
+pub use docker::{Sessions, Truth};
+pub use mix::{Totals, write_mix};

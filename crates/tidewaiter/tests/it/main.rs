@@ -1,0 +1,14 @@
+//! Runs the real binary on recorded and hand-made captures.
+//!
+//! One program for all of it, so that a capture that several tests look at is replayed once.
+
+mod bad_input;
+mod captures;
+mod determinism;
+mod golden;
+mod hostile_text;
+mod layering;
+mod secrets;
+mod support;
+mod truth;
+mod wrapping;
