@@ -158,7 +158,7 @@ impl<R: Read> Reader<R> {
 }
 
 fn recognise<R: Read>(buffer: &mut Buffer<R>) -> Result<Format, OpenError> {
-    buffer.fill(512)?;
+    buffer.fill_some(512)?;
     if let Some(pcap) = Pcap::recognise(buffer)? {
         return Ok(Format::Pcap(pcap));
     }

@@ -5,8 +5,6 @@
 //! alone lets them expire.
 
 mod datagram;
-#[cfg(test)]
-mod tests;
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;

@@ -10,11 +10,19 @@ pub(super) struct Buffer<R> {
     start: usize,
     end: usize,
     bytes_read: u64,
+    deferred: Option<io::Error>,
 }
 
 impl<R: Read> Buffer<R> {
     pub(super) fn new(input: R, capacity: usize) -> Self {
-        Self { input, data: vec![0; capacity.max(512)], start: 0, end: 0, bytes_read: 0 }
+        Self {
+            input,
+            data: vec![0; capacity.max(512)],
+            start: 0,
+            end: 0,
+            bytes_read: 0,
+            deferred: None,
+        }
     }
 
     /// Reads until `need` bytes are there. Are they? They are not at the end of the input.
@@ -23,7 +31,20 @@ impl<R: Read> Buffer<R> {
         if self.end - self.start >= need { Ok(true) } else { self.read_more(need) }
     }
 
+    /// As [`Self::fill`], where less will do: what follows a read error after some bytes is reported
+    /// once they are consumed.
+    pub(super) fn fill_some(&mut self, wanted: usize) -> io::Result<()> {
+        match self.fill(wanted) {
+            Err(error) if self.end > self.start => self.deferred = Some(error),
+            other => return other.map(drop),
+        }
+        Ok(())
+    }
+
     fn read_more(&mut self, need: usize) -> io::Result<bool> {
+        if let Some(error) = self.deferred.take() {
+            return Err(error);
+        }
         while self.end - self.start < need {
             if self.start + need > self.data.len() {
                 self.data.copy_within(self.start..self.end, 0);
