@@ -71,6 +71,7 @@ impl<K: Ord + Clone, V> Bounded<K, V> {
     }
 
     /// Entries now.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.map.len()
     }

@@ -17,10 +17,8 @@ impl BuildIdentity<'_> {
     /// `build-` and 16 hex digits.
     pub(crate) fn id(&self) -> BuildId {
         let micros = self.started.as_nanos().div_euclid(1_000);
-        let text = format!(
-            "{}\0{}\0{}\0{micros}\0{}",
-            self.kind, self.daemon, self.client, self.exchange
-        );
+        let text =
+            format!("{}\0{}\0{}\0{micros}\0{}", self.kind, self.daemon, self.client, self.exchange);
         let digest = Sha256::digest(text.as_bytes());
         let mut id = String::from("build-");
         push_hex(&mut id, digest.iter().take(8).copied());

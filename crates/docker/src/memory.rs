@@ -43,6 +43,8 @@ pub(crate) struct Memory {
     containers_dropped: u64,
     execs: Bounded<(HostKey, String), Box<ContainerEvent>>,
     remotes: Bounded<(FlowId, u64), OpenRemote>,
+    /// Every open context reader holds a clone.
+    contexts: Arc<()>,
 }
 
 impl Memory {
@@ -54,6 +56,7 @@ impl Memory {
             containers_dropped: 0,
             execs: Bounded::new(limits.execs),
             remotes: Bounded::new(limits.open_builds),
+            contexts: Arc::new(()),
         }
     }
 
@@ -150,6 +153,12 @@ impl Memory {
     /// Does any build wait?
     pub(crate) fn any_waiting(&self) -> bool {
         !self.remotes.is_empty()
+    }
+
+    /// Leave to read one more context, if fewer than `limit` are open. Given back by dropping it.
+    pub(crate) fn context_token(&self, limit: usize) -> Option<Arc<()>> {
+        let open = Arc::strong_count(&self.contexts).saturating_sub(1);
+        (open < limit).then(|| Arc::clone(&self.contexts))
     }
 
     /// Entries that had to go, of all tables.

@@ -116,9 +116,14 @@ mod tests {
 
     #[test]
     fn versions_of_the_engine() {
-        for (version, engine) in
-            [("1.41", true), ("1.24", true), ("1.0", false), ("1", false), ("2.10", false), ("1.4x", false)]
-        {
+        for (version, engine) in [
+            ("1.41", true),
+            ("1.24", true),
+            ("1.0", false),
+            ("1", false),
+            ("2.10", false),
+            ("1.4x", false),
+        ] {
             assert_eq!(is_engine_version(version), engine, "{version}");
         }
     }

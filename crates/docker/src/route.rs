@@ -23,17 +23,15 @@ pub(crate) struct Target {
     pub(crate) unclean: bool,
     /// The query.
     pub(crate) query: Query,
-    /// Authority of an absolute-form target.
-    pub(crate) authority: Option<String>,
 }
 
 impl Target {
     /// RFC 9112 §3.2 (origin form and absolute form). `None` where Go's server answers 400: a path
     /// that does not begin with a slash, or a broken percent-encoding in it.
     pub(crate) fn read(target: &str) -> Option<Self> {
-        let (authority, rest) = split_authority(target);
+        let rest = without_authority(target);
         let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let path = if path.is_empty() && authority.is_some() { "/" } else { path };
+        let path = if path.is_empty() && rest.len() < target.len() { "/" } else { path };
         if !path.starts_with('/') {
             return None;
         }
@@ -50,7 +48,6 @@ impl Target {
             libpod,
             unclean,
             query: Query::read(query),
-            authority: authority.map(str::to_owned),
         })
     }
 
@@ -174,15 +171,13 @@ fn known_method(method: &str) -> bool {
     matches!(method, "GET" | "POST" | "PUT" | "DELETE" | "HEAD")
 }
 
-/// `http://host:1/path` becomes (`host:1`, `/path`); anything else has no authority.
-fn split_authority(target: &str) -> (Option<&str>, &str) {
-    let Some((scheme, rest)) = target.split_once("://") else { return (None, target) };
+/// `http://host:1/path` becomes `/path`; anything else stays.
+fn without_authority(target: &str) -> &str {
+    let Some((scheme, rest)) = target.split_once("://") else { return target };
     if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
-        return (None, target);
+        return target;
     }
-    let end = rest.find(['/', '?']).unwrap_or(rest.len());
-    let (authority, path) = rest.split_at(end);
-    (Some(authority.rsplit('@').next().unwrap_or(authority)), path)
+    rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len())).1
 }
 
 /// Go's `path.Clean`: dot segments and empty segments go. A trailing slash goes too, but does not
