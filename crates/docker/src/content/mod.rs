@@ -1,5 +1,0 @@
-//! Stand-ins.
-pub(crate) mod answer;
-pub(crate) mod context;
-pub(crate) mod dockerfile;
-pub(crate) mod urls;
