@@ -33,5 +33,8 @@ pub use finding::{
 };
 pub use names::{NameAnswer, TlsHello};
 pub use observation::{Anomaly, AnomalyKind, Observation, ObservationBody};
-pub use redact::{Secrets, redacted};
+pub use redact::{
+    Secrets, is_secret_name, looks_secret, redact_command, redact_url, redact_value, redact_words,
+    redacted,
+};
 pub use time::Timestamp;

@@ -1,0 +1,101 @@
+//! What a build call asks for, besides its context.
+
+use std::collections::BTreeMap;
+
+use crate::json::Json;
+use crate::query::{Query, bounded};
+
+const MAX_TAGS: usize = 64;
+const MAX_NAME: usize = 256;
+const MAX_PATH: usize = 4 * 1024;
+const MAX_URL: usize = 8 * 1024;
+const MAX_ARGS: usize = 128;
+const MAX_ARG_VALUE: usize = 8 * 1024;
+
+/// Parameters of a build, as sent: build arguments still carry their secrets, so this is never
+/// printed.
+pub(crate) struct Params {
+    pub(crate) tags: Vec<String>,
+    pub(crate) dockerfile: Option<String>,
+    pub(crate) remote: Option<String>,
+    pub(crate) args: BTreeMap<String, String>,
+    pub(crate) target: Option<String>,
+    pub(crate) platform: Option<String>,
+    pub(crate) network_mode: Option<String>,
+    pub(crate) session: Option<String>,
+    pub(crate) buildkit: bool,
+}
+
+impl Params {
+    /// Docker Engine API v1.43, ImageBuild; Podman's libpod API v4, ImageBuildLibpod, where
+    /// `dockerfile` may be a JSON array.
+    pub(crate) fn read(query: &Query) -> Self {
+        let named = |key| query.first(key).map(|text| bounded(text, MAX_NAME));
+        let session = named("session");
+        let remote = query.first("remote").map(|url| bounded(url, MAX_URL));
+        Self {
+            tags: query.all("t").take(MAX_TAGS).map(|tag| bounded(tag, MAX_NAME)).collect(),
+            dockerfile: query.first("dockerfile").map(dockerfile_name),
+            // The CLI's placeholder for "comes by the session".
+            remote: remote.filter(|remote| remote != "client-session"),
+            args: query.first("buildargs").map(build_args).unwrap_or_default(),
+            target: named("target"),
+            platform: named("platform"),
+            network_mode: named("networkmode"),
+            session,
+            buildkit: query.first("version") == Some("2"),
+        }
+    }
+}
+
+fn dockerfile_name(text: &str) -> String {
+    if !text.starts_with('[') {
+        return bounded(text, MAX_PATH);
+    }
+    let names = Json::read(text.as_bytes()).value;
+    names.texts().first().map_or_else(|| bounded(text, MAX_PATH), |name| bounded(name, MAX_PATH))
+}
+
+/// A JSON object of strings; `null` means "as in the client's environment" and says nothing.
+fn build_args(text: &str) -> BTreeMap<String, String> {
+    let args = Json::read(text.as_bytes()).value;
+    let pairs = args.pairs().iter().take(MAX_ARGS).filter_map(|(name, value)| {
+        let Json::String(value) = value else { return None };
+        Some((bounded(name, MAX_NAME), bounded(value, MAX_ARG_VALUE)))
+    });
+    pairs.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_of_docker_and_podman() {
+        let query = "t=a:1&t=b&dockerfile=sub%2FDockerfile.x&remote=http://h/D&target=run\
+            &buildargs=%7B%22A%22%3A%22b%22%2C%22N%22%3Anull%7D&platform=linux/arm64&networkmode=host";
+        let params = Params::read(&Query::read(query));
+        assert_eq!(params.tags, ["a:1", "b"]);
+        assert_eq!(params.dockerfile.as_deref(), Some("sub/Dockerfile.x"));
+        assert_eq!(params.remote.as_deref(), Some("http://h/D"));
+        assert_eq!(params.args.into_iter().collect::<Vec<_>>(), [("A".into(), "b".into())]);
+        assert_eq!(params.target.as_deref(), Some("run"));
+        assert_eq!(params.network_mode.as_deref(), Some("host"));
+        let podman = Params::read(&Query::read("dockerfile=[%22Containerfile%22]"));
+        assert_eq!(podman.dockerfile.as_deref(), Some("Containerfile"));
+    }
+
+    #[test]
+    fn a_session_is_no_remote() {
+        let params = Params::read(&Query::read("version=2&session=abc&remote=client-session"));
+        assert_eq!((params.remote, params.buildkit), (None, true));
+        assert_eq!(params.session.as_deref(), Some("abc"));
+    }
+
+    #[test]
+    fn hostile_arguments_are_bounded() {
+        let many: Vec<String> = (0..1_000).map(|n| format!("\"A{n}\":\"b\"")).collect();
+        assert_eq!(build_args(&format!("{{{}}}", many.join(","))).len(), MAX_ARGS);
+        assert!(build_args(&"[".repeat(100_000)).is_empty());
+    }
+}

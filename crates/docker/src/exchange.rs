@@ -1,0 +1,236 @@
+//! One open exchange: its summary, the API call that it may be, the file that it may carry.
+
+use std::net::IpAddr;
+
+use tw_model::{Evidence, FlowId, Observation, ObservationBody};
+use tw_proto::{BodyEnd, HttpEvent, HttpEventKind, RequestHead, ResponseHead};
+
+use crate::api::ConnFacts;
+use crate::build::BuildCall;
+use crate::call::{Call, Turn};
+use crate::content::context::ContextFacts;
+use crate::remote::{Fetch, redirected};
+use crate::summary::Summary;
+
+/// Places in the input that an observation names.
+const MAX_EVIDENCE: usize = 8;
+
+/// One open exchange.
+pub(crate) struct Exchange {
+    summary: Summary,
+    call: Option<Box<Call>>,
+    fetch: Option<Box<Fetch>>,
+    /// As asked, secrets and all; kept only while a build waits for a file.
+    url: Option<String>,
+    redirect: Option<String>,
+    evidence: Vec<Evidence>,
+    request_seen: bool,
+    request_over: bool,
+    response_over: bool,
+    response_ended: bool,
+    /// The summary has changed since it was told.
+    fresh: bool,
+}
+
+/// What came of a fetch.
+pub(crate) enum Fetched {
+    /// The file.
+    File(Box<Fetch>),
+    /// A redirect: the build waits for another URL.
+    Elsewhere((FlowId, u64), String),
+}
+
+impl Exchange {
+    /// `event` is the first of it.
+    pub(crate) fn new(conn: &ConnFacts, event: &HttpEvent<'_>, at: Evidence) -> Self {
+        let request_seen = matches!(event.kind, HttpEventKind::RequestHead(_));
+        Self {
+            summary: Summary::new(conn, event, at),
+            call: None,
+            fetch: None,
+            url: None,
+            redirect: None,
+            evidence: Vec::new(),
+            request_seen,
+            request_over: !request_seen,
+            response_over: false,
+            response_ended: false,
+            fresh: false,
+        }
+    }
+
+    /// One event.
+    pub(crate) fn event(
+        &mut self,
+        conn: &ConnFacts,
+        kind: &HttpEventKind<'_>,
+        at: Evidence,
+        turn: &mut Turn<'_>,
+    ) {
+        let now = at.timestamp;
+        match *kind {
+            HttpEventKind::RequestHead(head) => self.request_head(conn, head, at, turn),
+            HttpEventKind::RequestBody(bytes) => {
+                self.with_call(|call| call.request_body(bytes, now));
+            }
+            HttpEventKind::RequestGap(bytes) => self.with_call(|call| call.request_gap(bytes)),
+            HttpEventKind::RequestEnd(_) => {
+                self.request_over = true;
+                self.with_call(|call| call.request_end(turn));
+            }
+            HttpEventKind::ResponseHead(head) => self.response_head(conn, head, at, turn),
+            HttpEventKind::ResponseBody(bytes) => {
+                self.summary.body(bytes, at);
+                if let Some(fetch) = &mut self.fetch {
+                    fetch.reader.push(bytes);
+                }
+                self.with_call(|call| call.response_body(bytes, now));
+            }
+            HttpEventKind::ResponseGap(bytes) => {
+                self.summary.gap(at);
+                if let Some(fetch) = &mut self.fetch {
+                    fetch.reader.gap(bytes);
+                }
+                self.with_call(|call| call.response_gap(bytes, now));
+            }
+            HttpEventKind::ResponseEnd(end) => self.response_end(end, at, turn),
+            HttpEventKind::Upstream { .. } => self.with_call(|call| call.running(now)),
+            HttpEventKind::Upgraded(_) => {}
+        }
+    }
+
+    /// Nothing more will come.
+    pub(crate) fn over(
+        &mut self,
+        client_gone: bool,
+        at: Evidence,
+        turn: &mut Turn<'_>,
+        sink: &mut dyn FnMut(Observation),
+    ) {
+        self.fresh |= !self.response_ended;
+        self.with_call(|call| call.over(client_gone, turn));
+        self.tell(at, sink);
+    }
+
+    /// Tells what has become known.
+    pub(crate) fn tell(&mut self, at: Evidence, sink: &mut dyn FnMut(Observation)) {
+        let evidence = &self.evidence;
+        let mut tell = |body: ObservationBody| {
+            sink(Observation { at: at.timestamp, evidence: evidence.clone(), body });
+        };
+        if std::mem::take(&mut self.fresh) {
+            tell(self.summary.observation());
+        }
+        if let Some(call) = &mut self.call {
+            call.tell(&mut tell);
+        }
+    }
+
+    /// Were both sides seen to their ends?
+    pub(crate) const fn is_over(&self) -> bool {
+        self.request_over && self.response_over
+    }
+
+    /// Who sent the request.
+    pub(crate) const fn client(&self) -> IpAddr {
+        self.summary.record().client.ip
+    }
+
+    /// What was asked for, while any build waits for a file.
+    pub(crate) fn url(&self) -> Option<&str> {
+        self.url.as_deref()
+    }
+
+    /// The build that it is.
+    pub(crate) fn build_mut(&mut self) -> Option<&mut BuildCall> {
+        self.call.as_mut()?.build_mut()
+    }
+
+    /// It carries a file that a build waits for.
+    pub(crate) fn begin_fetch(&mut self, fetch: Fetch) {
+        self.fetch = Some(Box::new(fetch));
+    }
+
+    /// After its last event: what came of the fetch.
+    pub(crate) fn fetched(&mut self, kind: &HttpEventKind<'_>) -> Option<Fetched> {
+        if !matches!(kind, HttpEventKind::ResponseEnd(_)) {
+            return None;
+        }
+        let fetch = self.fetch.take()?;
+        match (self.summary.record().status?, self.redirect.take()) {
+            (200, _) => Some(Fetched::File(fetch)),
+            (300..=399, Some(url)) => Some(Fetched::Elsewhere(fetch.build, url)),
+            _ => None,
+        }
+    }
+
+    /// The file that this build waited for is there.
+    pub(crate) fn take_file(
+        &mut self,
+        facts: ContextFacts,
+        at: Evidence,
+        sink: &mut dyn FnMut(Observation),
+    ) {
+        let Some(call) = &mut self.call else { return };
+        let Some(build) = call.build_mut() else { return };
+        build.fetched(facts);
+        call.refresh();
+        self.note(at);
+        self.tell(at, sink);
+    }
+
+    fn request_head(
+        &mut self,
+        conn: &ConnFacts,
+        head: &RequestHead,
+        at: Evidence,
+        turn: &mut Turn<'_>,
+    ) {
+        self.note(at);
+        let url = self.summary.request(head, conn.tls, turn.secrets);
+        self.url = url.filter(|_| turn.memory.any_waiting());
+        self.call = Call::from_request(head, &self.summary, conn, turn).map(Box::new);
+    }
+
+    fn response_head(
+        &mut self,
+        conn: &ConnFacts,
+        head: &ResponseHead,
+        at: Evidence,
+        turn: &mut Turn<'_>,
+    ) {
+        self.note(at);
+        self.summary.response(head, conn.hash, turn.secrets, at);
+        self.fresh = true;
+        if let (Some(url), Some(location)) = (&self.url, head.header("location")) {
+            self.redirect = redirected(url, location);
+        }
+        if !self.request_seen && self.call.is_none() {
+            self.call = Call::from_answer(head, &self.summary, conn, turn).map(Box::new);
+        }
+        self.with_call(|call| call.response_head(head, turn));
+    }
+
+    fn response_end(&mut self, end: BodyEnd, at: Evidence, turn: &mut Turn<'_>) {
+        self.note(at);
+        self.summary.end(end, at);
+        self.fresh = true;
+        self.response_ended = true;
+        // Only the end of the connection says what a cut means, and when a hijacked stream is over.
+        let hijacked = self.summary.record().status == Some(101);
+        self.response_over = end == BodyEnd::Complete && !hijacked;
+        self.with_call(|call| call.response_end(end, turn));
+    }
+
+    fn note(&mut self, at: Evidence) {
+        if self.evidence.len() < MAX_EVIDENCE && !self.evidence.contains(&at) {
+            self.evidence.push(at);
+        }
+    }
+
+    fn with_call(&mut self, act: impl FnOnce(&mut Call)) {
+        if let Some(call) = &mut self.call {
+            act(call);
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! What one connection must know of another: which endpoints are daemons, which containers and execs
+//! they have, and which builds wait for a file that the daemon fetches. All of it bounded.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use tw_model::{ContainerEvent, Endpoint, FlowId, NetworkTag};
+
+use crate::api::Limits;
+use crate::bounded::Bounded;
+use crate::container::Created;
+
+/// A docker host: address and the marks that tell overlapping networks apart.
+pub(crate) type HostKey = (IpAddr, Option<u16>, Option<u32>);
+
+/// The key of a daemon's host.
+pub(crate) const fn host_key(daemon: Endpoint, tag: NetworkTag) -> HostKey {
+    (daemon.ip, tag.vlan, tag.vni)
+}
+
+/// A container that a create call told of.
+struct Known {
+    id: Option<String>,
+    name: Option<String>,
+    created: Arc<Created>,
+}
+
+/// An open build that waits for its `remote=`.
+#[derive(Clone)]
+pub(crate) struct OpenRemote {
+    /// Normalised.
+    pub(crate) url: String,
+    /// Who fetches it.
+    pub(crate) host: IpAddr,
+}
+
+/// See the module.
+pub(crate) struct Memory {
+    daemons: Bounded<(HostKey, u16), ()>,
+    containers: Bounded<HostKey, VecDeque<Known>>,
+    containers_per_host: usize,
+    containers_dropped: u64,
+    execs: Bounded<(HostKey, String), Box<ContainerEvent>>,
+    remotes: Bounded<(FlowId, u64), OpenRemote>,
+    /// Every open context reader holds a clone.
+    contexts: Arc<()>,
+}
+
+impl Memory {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self {
+            daemons: Bounded::new(limits.daemons),
+            containers: Bounded::new(limits.daemons),
+            containers_per_host: limits.containers_per_host.max(1),
+            containers_dropped: 0,
+            execs: Bounded::new(limits.execs),
+            remotes: Bounded::new(limits.open_builds),
+            contexts: Arc::new(()),
+        }
+    }
+
+    /// This endpoint has answered as a daemon.
+    pub(crate) fn learn_daemon(&mut self, daemon: Endpoint, tag: NetworkTag) {
+        let key = (host_key(daemon, tag), daemon.port);
+        if !self.daemons.contains(&key) {
+            self.daemons.insert(key, ());
+        }
+    }
+
+    /// Has this endpoint answered as a daemon before?
+    pub(crate) fn is_daemon(&self, daemon: Endpoint, tag: NetworkTag) -> bool {
+        self.daemons.contains(&(host_key(daemon, tag), daemon.port))
+    }
+
+    /// A create call was accepted, or its answer was not seen.
+    pub(crate) fn learn_container(
+        &mut self,
+        host: HostKey,
+        id: Option<String>,
+        created: Arc<Created>,
+    ) {
+        let limit = self.containers_per_host;
+        if !self.containers.contains(&host) {
+            self.containers.insert(host, VecDeque::new());
+        }
+        let Some(list) = self.containers.get_mut(&host) else { return };
+        list.push_front(Known { id, name: created.name.clone(), created });
+        if list.len() > limit {
+            list.pop_back();
+            self.containers_dropped = self.containers_dropped.saturating_add(1);
+        }
+    }
+
+    /// The container that `reference` means, as dockerd looks it up: by id, by name, by the
+    /// beginning of an id if only one begins so. The latest of a name counts.
+    pub(crate) fn container(
+        &self,
+        host: HostKey,
+        reference: &str,
+    ) -> Option<(Option<String>, Arc<Created>)> {
+        let list = self.containers.get(&host)?;
+        let known = list.get(find(list, reference)?)?;
+        Some((known.id.clone(), Arc::clone(&known.created)))
+    }
+
+    /// The daemon removed it.
+    pub(crate) fn forget_container(&mut self, host: HostKey, reference: &str) {
+        let Some(list) = self.containers.get_mut(&host) else { return };
+        if let Some(at) = find(list, reference) {
+            list.remove(at);
+        }
+    }
+
+    /// ContainerRename.
+    pub(crate) fn rename_container(&mut self, host: HostKey, reference: &str, name: &str) {
+        let Some(list) = self.containers.get_mut(&host) else { return };
+        let Some(known) = find(list, reference).and_then(|at| list.get_mut(at)) else { return };
+        known.name = Some(name.to_owned());
+        let mut created = (*known.created).clone();
+        created.name = Some(name.to_owned());
+        known.created = Arc::new(created);
+    }
+
+    /// An exec was created: its start is told as the same event.
+    pub(crate) fn learn_exec(&mut self, host: HostKey, id: String, event: ContainerEvent) {
+        self.execs.insert((host, id), Box::new(event));
+    }
+
+    /// What the create call of this exec said.
+    pub(crate) fn exec(&mut self, host: HostKey, id: &str) -> Option<ContainerEvent> {
+        self.execs.remove(&(host, id.to_owned())).map(|event| *event)
+    }
+
+    /// A build waits for this file.
+    pub(crate) fn wait_for(&mut self, build: (FlowId, u64), remote: OpenRemote) {
+        self.remotes.insert(build, remote);
+    }
+
+    /// The build is over, or has its file.
+    pub(crate) fn stop_waiting(&mut self, build: (FlowId, u64)) {
+        if !self.remotes.is_empty() {
+            self.remotes.remove(&build);
+        }
+    }
+
+    /// The build that waits for `url` from `host`.
+    pub(crate) fn waiting(&self, host: IpAddr, url: &str) -> Option<(FlowId, u64)> {
+        let mut open = self.remotes.iter().filter(|(_, remote)| remote.host == host);
+        open.find(|(_, remote)| remote.url == url).map(|(build, _)| *build)
+    }
+
+    /// Does any build wait?
+    pub(crate) fn any_waiting(&self) -> bool {
+        !self.remotes.is_empty()
+    }
+
+    /// Leave to read one more context, if fewer than `limit` are open. Given back by dropping it.
+    pub(crate) fn context_token(&self, limit: usize) -> Option<Arc<()>> {
+        let open = Arc::strong_count(&self.contexts).saturating_sub(1);
+        (open < limit).then(|| Arc::clone(&self.contexts))
+    }
+
+    /// Entries that had to go, of all tables.
+    pub(crate) const fn evicted(&self) -> u64 {
+        self.daemons
+            .evicted()
+            .saturating_add(self.containers.evicted())
+            .saturating_add(self.containers_dropped)
+            .saturating_add(self.execs.evicted())
+            .saturating_add(self.remotes.evicted())
+    }
+}
+
+fn find(list: &VecDeque<Known>, reference: &str) -> Option<usize> {
+    let reference = reference.trim_start_matches('/');
+    if reference.is_empty() {
+        return None;
+    }
+    let by_id = list.iter().position(|known| known.id.as_deref() == Some(reference));
+    let by_name = || list.iter().position(|known| known.name.as_deref() == Some(reference));
+    if let Some(at) = by_id.or_else(by_name) {
+        return Some(at);
+    }
+    let begins = |known: &Known| known.id.as_deref().is_some_and(|id| id.starts_with(reference));
+    let mut matches = list.iter().enumerate().filter(|(_, known)| begins(known));
+    let (at, _) = matches.next()?;
+    if matches.next().is_some() { None } else { Some(at) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn memory() -> (Memory, HostKey) {
+        let limits = Limits { containers_per_host: 4, ..Limits::default() };
+        (Memory::new(&limits), ([10, 0, 0, 1].into(), None, None))
+    }
+
+    fn learn(memory: &mut Memory, host: HostKey, id: &str, name: &str) {
+        let created = Created { name: Some(name.into()), ..Created::default() };
+        memory.learn_container(host, Some(id.into()), Arc::new(created));
+    }
+
+    fn id_of(memory: &Memory, host: HostKey, reference: &str) -> Option<String> {
+        memory.container(host, reference)?.0
+    }
+
+    #[test]
+    fn id_then_name_then_unique_prefix() {
+        let (mut memory, host) = memory();
+        learn(&mut memory, host, "abc111", "web");
+        learn(&mut memory, host, "abd222", "abc111x");
+        learn(&mut memory, host, "fff333", "abd");
+        for (reference, id) in [
+            ("abc111", Some("abc111")),
+            ("web", Some("abc111")),
+            ("/web", Some("abc111")),
+            ("abc", Some("abc111")),
+            ("ab", None),
+            ("abd", Some("fff333")),
+            ("zzz", None),
+            ("", None),
+        ] {
+            assert_eq!(id_of(&memory, host, reference).as_deref(), id, "{reference}");
+        }
+        let other = ([10, 0, 0, 1].into(), Some(7), None);
+        assert!(memory.container(other, "web").is_none(), "another network, another host");
+    }
+
+    #[test]
+    fn latest_of_a_name_counts_and_the_list_is_bounded() {
+        let (mut memory, host) = memory();
+        for at in 0..10 {
+            learn(&mut memory, host, &format!("id{at}"), "same");
+        }
+        assert_eq!(id_of(&memory, host, "same").as_deref(), Some("id9"));
+        assert_eq!(id_of(&memory, host, "id5"), None);
+        assert_eq!(memory.evicted(), 6);
+        memory.forget_container(host, "same");
+        assert_eq!(id_of(&memory, host, "same").as_deref(), Some("id8"));
+        memory.rename_container(host, "same", "other");
+        assert_eq!(id_of(&memory, host, "other").as_deref(), Some("id8"));
+    }
+}
