@@ -35,7 +35,7 @@ pub struct Limits {
 }
 
 /// Counters of every stage.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Counters {
     /// Frames pushed.
     pub frames: u64,
@@ -130,7 +130,7 @@ impl Engine {
             frames: self.frames,
             bytes: self.bytes,
             anomalies: self.rest.anomalies,
-            wire: self.decoder.counters(),
+            wire: self.decoder.counters().clone(),
             stream: self.table.counters(),
             docker: self.rest.api.counters(),
         }
@@ -191,13 +191,7 @@ impl Rest {
         let mut reader = match flow.user.reader.take() {
             Some(reader) => reader,
             None if matches!(event, StreamEvent::Close(_)) => return,
-            None => Box::new(Reader::new(
-                flow.id,
-                flow.opener,
-                flow.responder,
-                flow.protocol,
-                self.limits,
-            )),
+            None => Box::new(self.reader(flow)),
         };
         let mut each = |told: Event<'_>| self.on_protocol(flow, at, told, sink);
         match event {
@@ -213,6 +207,15 @@ impl Rest {
         flow.user.app = reader.app();
         flow.user.client = reader.client_direction();
         flow.user.reader = Some(reader);
+    }
+
+    fn reader(&self, flow: &Flow<Tracked>) -> Reader {
+        let mut reader =
+            Reader::new(flow.id, flow.opener, flow.responder, flow.protocol, self.limits);
+        if flow.midstream {
+            reader.joined_midstream();
+        }
+        reader
     }
 
     fn on_protocol(

@@ -8,7 +8,7 @@ use tw_model::Severity;
 /// Finds image builds on Docker hosts that download from a place this environment has never talked to.
 #[derive(Parser, Debug)]
 #[command(name = "tidewaiter", version, max_term_width = 100, propagate_version = true)]
-pub(crate) struct Args {
+pub struct Args {
     #[command(subcommand)]
     pub(crate) command: Command,
     /// Log more (to standard error); twice for still more

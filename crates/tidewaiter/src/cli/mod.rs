@@ -12,7 +12,8 @@ mod seen;
 
 use std::process::ExitCode;
 
-use args::{Args, Command};
+pub use args::Args;
+use args::Command;
 
 use crate::settings::SettingsError;
 
@@ -25,7 +26,9 @@ pub(crate) enum Ended {
 }
 
 /// Runs a command; errors are told on standard error in one line.
-pub(crate) fn run(args: Args) -> ExitCode {
+#[must_use]
+pub fn main(args: Args) -> ExitCode {
+    log(args.verbose);
     let ended = match args.command {
         Command::Replay(replay) => replay::run(&replay),
         Command::Learn(learn) => learn::run(&learn),
@@ -50,4 +53,23 @@ pub(crate) fn run(args: Args) -> ExitCode {
 fn broken_pipe(error: &anyhow::Error) -> bool {
     let io = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>());
     io.is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+/// Warnings and above to standard error, in one line each; more with `-v`, or as `RUST_LOG` says.
+fn log(verbose: u8) {
+    let level = match verbose {
+        0 => "warn",
+        1 => "info",
+        _ => "debug",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
+    let colour = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(colour)
+        .with_target(false)
+        .without_time()
+        .try_init();
 }

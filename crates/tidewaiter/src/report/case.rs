@@ -1,5 +1,6 @@
 //! Everything that one run found, in the order in which it is printed.
 
+use super::json::About;
 use tw_model::{
     Anomaly, Build, ContainerEvent, Evidence, Finding, ImageCreation, Incident, Severity, Timestamp,
 };
@@ -17,6 +18,18 @@ pub(crate) struct Told<T> {
     pub(crate) body: T,
 }
 
+impl<T> Told<T> {
+    /// What its JSON line begins with.
+    pub(crate) fn about(&self, event: &'static str) -> About<'_> {
+        About {
+            event,
+            timestamp: self.at,
+            environment: &self.environment,
+            evidence: &self.evidence,
+        }
+    }
+}
+
 /// What one run found.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Case {
@@ -29,6 +42,14 @@ pub(crate) struct Case {
 }
 
 impl Case {
+    /// Was anything known before, on any axis that a finding is about?
+    pub(crate) fn has_baseline(&self) -> bool {
+        let mut novelties = self.findings.iter().filter_map(|finding| finding.novelty.as_ref());
+        let known = |destinations: &[tw_model::Destination]| destinations.iter().any(|d| d.known);
+        novelties.any(|novelty| novelty.baseline)
+            || self.builds.iter().any(|told| known(&told.body.destinations))
+    }
+
     /// Findings of each severity, worst first, those that have any.
     pub(crate) fn by_severity(&self) -> Vec<(Severity, usize)> {
         use Severity::{Critical, High, Info, Low, Medium};

@@ -6,6 +6,7 @@ mod community;
 pub(crate) mod escape;
 mod id;
 pub(crate) mod json;
+pub(crate) mod lines;
 mod sources;
 pub(crate) mod stats;
 pub(crate) mod text;

@@ -70,7 +70,8 @@ fn losses(page: &mut Page<'_>, case: &Case, reading: &Reading) {
         let text = format!("{} gaps, {} bytes missing from connections", stream.gaps, stream.gap_bytes);
         page.field(2, "lost", &text);
     }
-    let errors = reading.counters.wire.errors();
+    let wire = &reading.counters.wire;
+    let errors = wire.link_cut + wire.ip_cut + wire.ip_malformed + wire.transport_malformed;
     if errors > 0 {
         page.field(2, "undecoded", &format!("{errors} frames (see the stats line of --format json)"));
     }

@@ -1,0 +1,109 @@
+//! `replay`: captures to findings.
+
+use std::io::Write;
+
+use anyhow::Context as _;
+use tw_model::{Observation, Secrets, Timestamp};
+use tw_store::{How, Memory, Store};
+
+use super::Ended;
+use super::args::{Format, Replay};
+use super::common::{self, Read};
+use crate::pipeline::{Outcome, Pipeline};
+use crate::report::case::Case;
+use crate::report::{Sources, json, lines, stats, text};
+use crate::settings::SettingsError;
+
+pub(crate) fn run(args: &Replay) -> anyhow::Result<Ended> {
+    check(args)?;
+    let settings = common::settings(&args.place)?;
+    let secrets = if args.show_secrets && common::to_terminal() { Secrets::Keep } else { Secrets::Redact };
+    if args.learn {
+        let dir = common::data_dir(&args.place)?;
+        let store = Store::open(&dir, common::options(&settings))?;
+        let pipeline = Pipeline::new(settings, store, How::Learned, secrets);
+        let (mut outcome, read) = replay(args, pipeline)?;
+        super::learn::commit(&mut outcome, &read.sources)?;
+        return finish(args, &outcome, &read);
+    }
+    let memory = common::overlay(&args.place, &settings)?;
+    let pipeline = Pipeline::new(settings, memory, How::Observed, secrets);
+    let (outcome, read) = replay(args, pipeline)?;
+    finish(args, &outcome, &read)
+}
+
+fn check(args: &Replay) -> Result<(), SettingsError> {
+    let usage = |message: &str| Err(SettingsError::Usage(message.to_owned()));
+    if args.all_events && args.format != Format::Json {
+        return usage("--all-events needs --format json");
+    }
+    if args.show_secrets && (args.format != Format::Text || !common::to_terminal()) {
+        return usage("--show-secrets works only with --format text on a terminal");
+    }
+    Ok(())
+}
+
+fn replay<M: Memory>(
+    args: &Replay,
+    pipeline: Pipeline<M>,
+) -> anyhow::Result<(Outcome<M>, Read)> {
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let mut stream = |sources: &Sources, environment: &str, observation: &Observation| {
+        if !args.all_events {
+            return Ok(());
+        }
+        let writer = json::Writer::new(sources, &args.sensor);
+        if let Some(line) = lines::streamed(&writer, environment, observation) {
+            writeln!(out, "{line}").context("cannot write to standard output")?;
+        }
+        Ok(())
+    };
+    let read = common::read(&args.captures, pipeline, &mut stream)?;
+    out.flush().context("cannot write to standard output")?;
+    Ok(read)
+}
+
+fn finish<M>(args: &Replay, outcome: &Outcome<M>, read: &Read) -> anyhow::Result<Ended> {
+    let reading = text::Reading {
+        counters: outcome.counters.clone(),
+        span: outcome.span,
+        baseline: outcome.case.has_baseline(),
+        warnings: read.warnings.clone(),
+    };
+    match args.format {
+        Format::Text => common::print(&text::account(&outcome.case, &read.sources, &reading))?,
+        Format::Json => {
+            let writer = json::Writer::new(&read.sources, &args.sensor);
+            let mut all = String::new();
+            for line in lines::sorted(&writer, &outcome.case) {
+                all.push_str(&line);
+                all.push('\n');
+            }
+            all.push_str(&stats::line(&writer, &run_of(args, outcome, read)));
+            all.push('\n');
+            common::print(&all)?;
+        }
+    }
+    Ok(ended(args, &outcome.case))
+}
+
+fn run_of<'a, M>(args: &Replay, outcome: &'a Outcome<M>, read: &'a Read) -> stats::Run<'a> {
+    stats::Run {
+        counters: &outcome.counters,
+        detector: &outcome.detector,
+        findings: outcome.case.by_severity().into_iter().collect(),
+        sources: &read.sources,
+        reached: &outcome.reached,
+        committed: args.learn,
+        warnings: &read.warnings,
+        until: outcome.span.map_or(Timestamp::EPOCH, |(_, last)| last),
+        elapsed: read.elapsed,
+    }
+}
+
+fn ended(args: &Replay, case: &Case) -> Ended {
+    match (args.fail_on, case.worst()) {
+        (Some(bar), Some(worst)) if worst >= bar => Ended::Found,
+        _ => Ended::Ran,
+    }
+}
