@@ -5,7 +5,10 @@ mod common;
 use common::*;
 use etherparse::{LaxNetSlice, LaxSlicedPacket, TransportSlice};
 
-fn oracle(bytes: &[u8]) -> Option<(String, String, (u16, u16), Vec<u8>)> {
+/// Source, destination, ports, payload.
+type Read = (String, String, (u16, u16), Vec<u8>);
+
+fn oracle(bytes: &[u8]) -> Option<Read> {
     let sliced = LaxSlicedPacket::from_ethernet(bytes).ok()?;
     let (src, dst) = match sliced.net? {
         LaxNetSlice::Ipv4(ip) => {

@@ -218,51 +218,79 @@ impl Random {
     }
 }
 
-/// Every way of wrapping that the decoder undoes: name, link type, frame.
-pub(crate) fn wrappings(packet: &[u8]) -> Vec<(&'static str, LinkType, Vec<u8>)> {
-    let kind = ether_type_of(packet).to_be_bytes();
+/// A wrapped packet: name, link type, frame.
+pub(crate) type Wrapped = (&'static str, LinkType, Vec<u8>);
+
+/// Every way of wrapping that the decoder undoes.
+pub(crate) fn wrappings(packet: &[u8]) -> Vec<Wrapped> {
+    let mut all = tags_and_labels(packet);
+    all.extend(other_links(packet));
+    all.extend(gre_tunnels(packet));
+    all.extend(udp_tunnels(packet));
+    all.extend(nested_tunnels(packet));
+    all
+}
+
+/// An EtherType and the packet.
+fn typed(packet: &[u8]) -> Vec<u8> {
+    concat(&[&ether_type_of(packet).to_be_bytes(), packet])
+}
+
+fn snap(packet: &[u8]) -> Vec<u8> {
+    concat(&[&[0xaa, 0xaa, 3, 0, 0, 0], &typed(packet)])
+}
+
+fn ppp(packet: &[u8]) -> Vec<u8> {
+    let protocol = if packet[0] >> 4 == 4 { [0x00, 0x21] } else { [0x00, 0x57] };
+    concat(&[&protocol, packet])
+}
+
+fn pppoe(packet: &[u8]) -> Vec<u8> {
+    let ppp = ppp(packet);
+    concat(&[&[0x11, 0, 0, 1], &(ppp.len() as u16).to_be_bytes(), &ppp])
+}
+
+fn vxlan(packet: &[u8]) -> Vec<u8> {
+    concat(&[&[0x08, 0, 0, 0, 0, 0x12, 0x34, 0], &ethernet_ip(packet)])
+}
+
+/// Tags (identifier of a tag protocol and tag) between the addresses and what `packet` is.
+fn tagged(tags: &[(u16, u16)], packet: &[u8]) -> Vec<u8> {
+    let mut frame = concat(&[&DST_MAC, &SRC_MAC]);
+    for (tpid, id) in tags {
+        frame.extend([tpid.to_be_bytes(), id.to_be_bytes()].concat());
+    }
+    frame.extend(typed(packet));
+    frame
+}
+
+fn tags_and_labels(packet: &[u8]) -> Vec<Wrapped> {
     let frame = ethernet_ip(packet);
-    let is_v4 = packet[0] >> 4 == 4;
-    let outer = |protocol: u8, payload: &[u8]| {
-        ethernet_ip(&ipv4("192.0.2.1", "192.0.2.2", protocol, payload))
-    };
-    let outer_v6 = |protocol: u8, payload: &[u8]| {
-        ethernet_ip(&ipv6("2001:db8::1", "2001:db8::2", protocol, payload))
-    };
-    let over_udp = |port: u16, payload: &[u8]| outer(17, &udp(50000, port, payload));
-    let tag =
-        |tpid: u16, id: u16, rest: &[u8]| concat(&[&tpid.to_be_bytes(), &id.to_be_bytes(), rest]);
-    let macs = concat(&[&DST_MAC, &SRC_MAC]);
-    let inner = concat(&[&kind, packet]);
-    let ppp_kind: &[u8] = if is_v4 { &[0x00, 0x21] } else { &[0x00, 0x57] };
-    let family: u32 = if is_v4 { 2 } else { 30 };
-    let ppp = concat(&[ppp_kind, packet]);
-    let pppoe = concat(&[&[0x11, 0, 0, 1], &(ppp.len() as u16).to_be_bytes(), &ppp]);
-    let cooked = concat(&[&[0, 0, 0, 1, 0, 6], &SRC_MAC, &[0, 0], &inner]);
-    let cooked2 = concat(&[&kind, &[0, 0, 0, 0, 0, 3, 0, 1, 0, 6], &SRC_MAC, &[0, 0], packet]);
-    let snap = concat(&[&[0xaa, 0xaa, 3, 0, 0, 0], &inner]);
-    let wifi = concat(&[&[0x88, 0x01, 0, 0], &[2; 18], &[0, 0], &[0, 0], &snap]);
-    let vxlan = concat(&[&[0x08, 0, 0, 0, 0, 0x12, 0x34, 0], &frame]);
-    let erspan2 = [0x10, 0x21, 0, 1, 0, 0, 0, 0];
-    let erspan3 = [0x20, 0x21, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0];
-    let gtp = concat(&[&[0x34, 255, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0x85, 1, 0, 9, 0], packet]);
-    let ip_in = if is_v4 { 4 } else { 41 };
+    let snap = snap(packet);
+    let mpls = |parts: &[&[u8]]| ethernet(0x8847, &concat(parts));
     vec![
         ("ethernet", ETHERNET, frame.clone()),
         ("ethernet with padding", ETHERNET, concat(&[&frame, &[0xee; 9]])),
-        ("802.1q", ETHERNET, concat(&[&macs, &tag(0x8100, 5, &inner)])),
-        ("802.1ad", ETHERNET, concat(&[&macs, &tag(0x88a8, 9, &tag(0x8100, 5, &inner))])),
-        ("0x9100", ETHERNET, concat(&[&macs, &tag(0x9100, 9, &tag(0x9100, 5, &inner))])),
+        ("802.1q", ETHERNET, tagged(&[(0x8100, 5)], packet)),
+        ("802.1ad", ETHERNET, tagged(&[(0x88a8, 9), (0x8100, 5)], packet)),
+        ("0x9100", ETHERNET, tagged(&[(0x9100, 9), (0x9100, 5)], packet)),
         ("llc snap", ETHERNET, ethernet(snap.len() as u16, &snap)),
-        ("mpls", ETHERNET, ethernet(0x8847, &concat(&[&[0, 1, 0, 9, 0, 2, 1, 9], packet]))),
-        (
-            "mpls pseudowire",
-            ETHERNET,
-            ethernet(0x8847, &concat(&[&[0, 1, 1, 9, 0, 0, 0, 0], &frame])),
-        ),
-        ("mpls pseudowire, no word", ETHERNET, ethernet(0x8847, &concat(&[&[0, 1, 1, 9], &frame]))),
-        ("pppoe", ETHERNET, ethernet(0x8864, &pppoe)),
+        ("mpls", ETHERNET, mpls(&[&[0, 1, 0, 9, 0, 2, 1, 9], packet])),
+        ("mpls pseudowire", ETHERNET, mpls(&[&[0, 1, 1, 9, 0, 0, 0, 0], &frame])),
+        ("mpls pseudowire, no word", ETHERNET, mpls(&[&[0, 1, 1, 9], &frame])),
+        ("pppoe", ETHERNET, ethernet(0x8864, &pppoe(packet))),
         ("802.1ah", ETHERNET, ethernet(0x88e7, &concat(&[&[0, 0, 0, 7], &frame]))),
+    ]
+}
+
+fn other_links(packet: &[u8]) -> Vec<Wrapped> {
+    let is_v4 = packet[0] >> 4 == 4;
+    let family: u32 = if is_v4 { 2 } else { 30 };
+    let kind = ether_type_of(packet).to_be_bytes();
+    let cooked = concat(&[&[0, 0, 0, 1, 0, 6], &SRC_MAC, &[0, 0], &typed(packet)]);
+    let cooked2 = concat(&[&kind, &[0, 0, 0, 0, 0, 3, 0, 1, 0, 6], &SRC_MAC, &[0, 0], packet]);
+    let wifi = concat(&[&[0x88, 0x01, 0, 0], &[2; 18], &[0, 0], &[0, 0], &snap(packet)]);
+    vec![
         ("raw", LinkType(101), packet.to_vec()),
         ("raw 12", LinkType(12), packet.to_vec()),
         ("raw 228 or 229", LinkType(if is_v4 { 228 } else { 229 }), packet.to_vec()),
@@ -271,64 +299,75 @@ pub(crate) fn wrappings(packet: &[u8]) -> Vec<(&'static str, LinkType, Vec<u8>)>
         ("loop", LinkType(108), concat(&[&family.to_be_bytes(), packet])),
         ("cooked", LinkType(113), cooked),
         ("cooked v2", LinkType(276), cooked2),
-        ("ppp", LinkType(9), ppp.clone()),
-        ("ppp hdlc", LinkType(50), concat(&[&[0xff, 3], &ppp])),
-        ("ppp, short protocol", LinkType(9), concat(&[&[0xff, 3], &ppp[1..]])),
-        ("cisco hdlc", LinkType(104), concat(&[&[0x0f, 0], &inner])),
-        ("ppp ether", LinkType(51), pppoe),
+        ("ppp", LinkType(9), ppp(packet)),
+        ("ppp hdlc", LinkType(50), concat(&[&[0xff, 3], &ppp(packet)])),
+        ("ppp, short protocol", LinkType(9), concat(&[&[0xff, 3], &ppp(packet)[1..]])),
+        ("cisco hdlc", LinkType(104), concat(&[&[0x0f, 0], &typed(packet)])),
+        ("ppp ether", LinkType(51), pppoe(packet)),
         ("wifi", LinkType(105), wifi.clone()),
         ("radiotap", LinkType(127), concat(&[&[0, 0, 8, 0, 0, 0, 0, 0], &wifi])),
-        ("gre", ETHERNET, outer(47, &concat(&[&[0, 0], &inner]))),
-        ("gre keyed", ETHERNET, outer(47, &concat(&[&[0xb0, 0], &kind, &[0; 12], packet]))),
+    ]
+}
+
+fn outer_v4(protocol: u8, payload: &[u8]) -> Vec<u8> {
+    ethernet_ip(&ipv4("192.0.2.1", "192.0.2.2", protocol, payload))
+}
+
+fn outer_v6(protocol: u8, payload: &[u8]) -> Vec<u8> {
+    ethernet_ip(&ipv6("2001:db8::1", "2001:db8::2", protocol, payload))
+}
+
+fn gre_tunnels(packet: &[u8]) -> Vec<Wrapped> {
+    let frame = ethernet_ip(packet);
+    let kind = ether_type_of(packet).to_be_bytes();
+    let gre = |parts: &[&[u8]]| outer_v4(47, &concat(parts));
+    let erspan2 = [0x10, 0x21, 0, 1, 0, 0, 0, 0];
+    let erspan3 = [0x20, 0x21, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0];
+    let erspan3_long = [0x20, 0x21, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1];
+    let sequenced = |high: u8, low: u8| [0x10, 0, high, low, 0, 0, 0, 1];
+    vec![
+        ("gre", ETHERNET, gre(&[&[0, 0], &typed(packet)])),
+        ("gre keyed", ETHERNET, gre(&[&[0xb0, 0], &kind, &[0; 12], packet])),
+        ("gre ethernet", ETHERNET, gre(&[&[0x20, 0, 0x65, 0x58, 0, 0, 0, 1], &frame])),
+        ("gre pptp", ETHERNET, gre(&[&[0x30, 0x81, 0x88, 0x0b], &[0; 12], &ppp(packet)])),
+        ("erspan i", ETHERNET, gre(&[&[0, 0, 0x88, 0xbe], &frame])),
+        ("erspan ii", ETHERNET, gre(&[&sequenced(0x88, 0xbe), &erspan2, &frame])),
+        ("erspan iii", ETHERNET, gre(&[&sequenced(0x22, 0xeb), &erspan3, &frame])),
         (
-            "gre ethernet",
+            "erspan iii with subheader",
             ETHERNET,
-            outer(47, &concat(&[&[0x20, 0, 0x65, 0x58, 0, 0, 0, 1], &frame])),
+            gre(&[&sequenced(0x22, 0xeb), &erspan3_long, &[9; 8], &frame]),
         ),
-        ("gre pptp", ETHERNET, outer(47, &concat(&[&[0x30, 0x81, 0x88, 0x0b], &[0; 12], &ppp]))),
-        ("erspan i", ETHERNET, outer(47, &concat(&[&[0, 0, 0x88, 0xbe], &frame]))),
-        (
-            "erspan ii",
-            ETHERNET,
-            outer(47, &concat(&[&[0x10, 0, 0x88, 0xbe, 0, 0, 0, 1], &erspan2, &frame])),
-        ),
-        (
-            "erspan iii",
-            ETHERNET,
-            outer(47, &concat(&[&[0x10, 0, 0x22, 0xeb, 0, 0, 0, 1], &erspan3, &frame])),
-        ),
-        ("vxlan", ETHERNET, over_udp(4789, &vxlan)),
-        ("vxlan 8472 over ipv6", ETHERNET, outer_v6(17, &udp(50000, 8472, &vxlan))),
+    ]
+}
+
+fn udp_tunnels(packet: &[u8]) -> Vec<Wrapped> {
+    let frame = ethernet_ip(packet);
+    let kind = ether_type_of(packet).to_be_bytes();
+    let over_udp = |port: u16, parts: &[&[u8]]| outer_v4(17, &udp(50000, port, &concat(parts)));
+    let gtp_extended = [0x34, 255, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0x85, 1, 0, 9, 0];
+    vec![
+        ("vxlan", ETHERNET, over_udp(4789, &[&vxlan(packet)])),
+        ("vxlan 8472 over ipv6", ETHERNET, outer_v6(17, &udp(50000, 8472, &vxlan(packet)))),
         (
             "geneve",
             ETHERNET,
-            over_udp(6081, &concat(&[&[1, 0, 0x65, 0x58, 0, 0x12, 0x34, 0, 1, 2, 3, 0], &frame])),
+            over_udp(6081, &[&[1, 0, 0x65, 0x58, 0, 0x12, 0x34, 0, 1, 2, 3, 0], &frame]),
         ),
-        ("gtp-u", ETHERNET, over_udp(2152, &gtp)),
-        ("ip in ip", ETHERNET, outer(ip_in, packet)),
-        ("ip in ipv6", ETHERNET, outer_v6(ip_in, packet)),
-        (
-            "vxlan in gre in vlan",
-            ETHERNET,
-            concat(&[
-                &macs,
-                &tag(
-                    0x8100,
-                    77,
-                    &concat(&[
-                        &[0x08, 0x00],
-                        &ipv4(
-                            "198.51.100.1",
-                            "198.51.100.2",
-                            47,
-                            &concat(&[
-                                &[0, 0, 0x08, 0x00],
-                                &ipv4("192.0.2.1", "192.0.2.2", 17, &udp(1, 4789, &vxlan)),
-                            ]),
-                        ),
-                    ]),
-                ),
-            ]),
-        ),
+        ("geneve ip", ETHERNET, over_udp(6081, &[&[0, 0], &kind, &[0, 0x12, 0x34, 0], packet])),
+        ("gtp-u", ETHERNET, over_udp(2152, &[&[0x30, 255, 0, 0, 0, 0, 0, 1], packet])),
+        ("gtp-u extended", ETHERNET, over_udp(2152, &[&gtp_extended, packet])),
+    ]
+}
+
+fn nested_tunnels(packet: &[u8]) -> Vec<Wrapped> {
+    let protocol = if packet[0] >> 4 == 4 { 4 } else { 41 };
+    let carrier = ipv4("192.0.2.1", "192.0.2.2", 17, &udp(1, 4789, &vxlan(packet)));
+    let gre = concat(&[&[0, 0], &typed(&carrier)]);
+    let outermost = ipv4("198.51.100.1", "198.51.100.2", 47, &gre);
+    vec![
+        ("ip in ip", ETHERNET, outer_v4(protocol, packet)),
+        ("ip in ipv6", ETHERNET, outer_v6(protocol, packet)),
+        ("vxlan in gre in vlan", ETHERNET, tagged(&[(0x8100, 77)], &outermost)),
     ]
 }
