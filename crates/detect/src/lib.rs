@@ -1,6 +1,43 @@
 //! Joins observations over event time into findings, and defines the [`Seen`] trait that it asks.
+//!
+//! Observations go in, in any order; findings, incidents and completed builds come out. Nothing
+//! here reads bytes, keeps files or knows a clock. Everything is bounded by [`Limits`], and what a
+//! limit left out is in [`Counters`].
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::cast_possible_truncation
+    )
+)]
 
+mod account;
+mod destination;
+mod detector;
+mod draft;
+mod environment;
+mod host;
+mod incident;
+mod learner;
+mod ledger;
+mod maker;
+mod names;
+mod plain;
+mod policy;
+mod rules;
+mod scene;
 mod seen;
+mod severity;
+mod sighting;
+mod text;
+mod window;
 
+pub use detector::{Detector, Judgement};
+pub use environment::{Environment, Environments, Network, NotANetwork};
+pub use learner::Learner;
+pub use policy::{Counters, Limits, Policy};
 pub use seen::{Answer, Fact, Key, Knowledge, Seen};

@@ -1,0 +1,457 @@
+//! Contacts: what a docker host, or a container of it, connected to, with names, novelty and
+//! whether it is a registry. Nothing here knows of builds.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use tw_model::{
+    AppProtocol, Axis, Caveat, Connection, ConnectionState, DestinationName, FlowId, NameOrigin,
+    Opener, Protocol, Timestamp, Via,
+};
+
+use crate::environment::{EnvironmentId, Environments};
+use crate::host::{HostId, HostMap, is_unicast};
+use crate::ledger::Ledger;
+use crate::names::{HostList, NameRecord, host_of};
+use crate::policy::Policy;
+use crate::sighting::{Asked, Exchange, Sighting};
+use crate::{Answer, Knowledge};
+
+/// A conversation that a docker host opened, or one authority that it asked a proxy for.
+#[derive(Clone, Debug)]
+pub(crate) struct Contact<'a> {
+    pub(crate) flow: FlowId,
+    pub(crate) host: HostId,
+    pub(crate) connection: &'a Connection,
+    pub(crate) sighting: &'a Sighting,
+    pub(crate) at: Timestamp,
+    /// Absent where a proxy was asked for a name.
+    pub(crate) ip: Option<IpAddr>,
+    pub(crate) port: u16,
+    pub(crate) names: Vec<DestinationName>,
+    pub(crate) via_proxy: Option<String>,
+    pub(crate) exchanges: Vec<&'a Exchange>,
+    pub(crate) registry: Registry,
+    pub(crate) freshness: Freshness,
+    /// A known name by the strict rule: DNS had given it this address before.
+    pub(crate) name_is_known: bool,
+    pub(crate) multi_tenant: bool,
+    pub(crate) caveats: BTreeSet<Caveat>,
+}
+
+/// Is a registry spoken to?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Registry {
+    /// None that we recognise.
+    No,
+    /// Known, allow-listed or public.
+    Trusted,
+    /// The registry protocol with a place that is none of these, or a public name that DNS does
+    /// not bear out.
+    Unfamiliar,
+}
+
+/// How new a destination is.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Freshness {
+    pub(crate) level: Level,
+    pub(crate) axes: Vec<Axis>,
+    pub(crate) first_seen: Option<(Timestamp, Option<IpAddr>)>,
+    pub(crate) watched_since: Option<Timestamp>,
+    pub(crate) baseline: bool,
+    pub(crate) unavailable: bool,
+}
+
+/// For whom it is new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Level {
+    /// Known.
+    Known,
+    /// The environment knows it, this docker host does not.
+    Host,
+    /// Nothing can be said: no baseline, or no store.
+    Unknown,
+    /// Nobody in the environment knows it.
+    Environment,
+}
+
+/// How an answer of the store reads.
+pub(crate) fn level(answer: &Answer) -> Level {
+    match (&answer.environment, &answer.host) {
+        (Knowledge::Known, Knowledge::Never | Knowledge::Touched { .. }) => Level::Host,
+        (Knowledge::Known, _) => Level::Known,
+        (Knowledge::Never | Knowledge::Touched { .. }, _) => Level::Environment,
+        (Knowledge::Unwatched | Knowledge::Unavailable, _) => Level::Unknown,
+    }
+}
+
+/// What contacts are read out of.
+pub(crate) struct Reading<'r, 'a> {
+    pub(crate) ledger: &'a Ledger,
+    pub(crate) policy: &'r Policy,
+    pub(crate) environments: &'r Environments,
+    pub(crate) hosts: &'r HostMap,
+    pub(crate) public_registries: &'r HostList,
+    pub(crate) allowed_registries: &'r HostList,
+    pub(crate) multi_tenant: &'r HostList,
+    /// Registries that base images of this case are from.
+    pub(crate) base_registries: &'r BTreeSet<String>,
+}
+
+impl<'a> Reading<'_, 'a> {
+    /// All contacts of docker hosts in the order of their first packet.
+    pub(crate) fn contacts(&self) -> Vec<Contact<'a>> {
+        let endpoints = self.registry_endpoints();
+        let mut contacts = Vec::new();
+        for (flow, sighting) in self.ledger.sightings() {
+            let Some((connection, environment, host)) = self.opened_by_docker_host(sighting) else {
+                continue;
+            };
+            self.direct(*flow, connection, sighting, environment, host, &endpoints, &mut contacts);
+            self.proxied(*flow, connection, sighting, host, &mut contacts);
+        }
+        contacts.sort_by_key(|c| (c.at, c.flow, c.ip, c.port));
+        contacts
+    }
+
+    fn opened_by_docker_host(
+        &self,
+        sighting: &'a Sighting,
+    ) -> Option<(&'a Connection, EnvironmentId, HostId)> {
+        let c = sighting.connection.as_ref()?;
+        let environment = sighting.environment?;
+        if !is_download(c) || !is_unicast(c.responder.ip) {
+            return None;
+        }
+        let opener = c.opener.ip.to_canonical();
+        if self.ledger.daemon_ports.contains(&(environment, opener, c.opener.port)) {
+            return None;
+        }
+        let host = self.hosts.find(self.environments, environment, opener)?;
+        let own = self.hosts.addresses(host).contains(&c.responder.ip.to_canonical());
+        (!own).then_some((c, environment, host))
+    }
+
+    /// Addresses and ports on which the registry protocol was spoken in clear; a TLS attempt at the
+    /// same place is the same registry.
+    fn registry_endpoints(&self) -> BTreeSet<(IpAddr, u16)> {
+        let mut endpoints = BTreeSet::new();
+        for (_, sighting) in self.ledger.sightings() {
+            let Some(c) = sighting.connection.as_ref() else { continue };
+            if is_registry_only(sighting) {
+                endpoints.insert((c.responder.ip.to_canonical(), c.responder.port));
+            }
+        }
+        endpoints
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one sighting, taken apart once")]
+    fn direct(
+        &self,
+        flow: FlowId,
+        c: &'a Connection,
+        sighting: &'a Sighting,
+        environment: EnvironmentId,
+        host: HostId,
+        endpoints: &BTreeSet<(IpAddr, u16)>,
+        contacts: &mut Vec<Contact<'a>>,
+    ) {
+        let ip = c.responder.ip.to_canonical();
+        let (records, own) = self.name_records(environment, host, ip, c.first);
+        let names = all_names(&records, sighting);
+        let exchanges: Vec<&Exchange> =
+            sighting.exchanges.values().filter(|x| !x.proxied).collect();
+        let multi_tenant = names.iter().any(|n| self.multi_tenant.has(&n.name));
+        let tenants: Vec<&Answer> = exchanges.iter().filter_map(|x| x.tenant.as_ref()).collect();
+        let dns: Vec<&Answer> = records.iter().map(|r| &r.name).collect();
+        let freshness = freshness(sighting.address.as_ref(), &dns, own, &tenants);
+        let known_by = |name: &Answer, mapping: &Answer| {
+            name.environment == Knowledge::Known && mapping.environment == Knowledge::Known
+        };
+        let name_is_known = records.iter().any(|r| known_by(&r.name, &r.mapping))
+            || claimed(sighting).any(|n| known_by(&n.standing, &n.mapping));
+        let spoken = is_registry_only(sighting)
+            || (sighting.exchanges.is_empty() && endpoints.contains(&(ip, c.responder.port)));
+        let registry = self.registry(spoken, ip, c.responder.port, &records, sighting, &freshness);
+        contacts.push(Contact {
+            flow,
+            host,
+            connection: c,
+            sighting,
+            at: c.first,
+            ip: Some(ip),
+            port: c.responder.port,
+            names,
+            via_proxy: None,
+            exchanges,
+            registry,
+            freshness,
+            name_is_known,
+            multi_tenant,
+            caveats: caveats_of(c, sighting),
+        });
+    }
+
+    /// One contact for each authority that was asked of a proxy on this connection.
+    fn proxied(
+        &self,
+        flow: FlowId,
+        c: &'a Connection,
+        sighting: &'a Sighting,
+        host: HostId,
+        contacts: &mut Vec<Contact<'a>>,
+    ) {
+        let mut seen: BTreeSet<(String, Option<u16>)> = BTreeSet::new();
+        for x in sighting.exchanges.values().filter(|x| x.proxied) {
+            let Some(authority) = x.host.as_deref().and_then(host_of) else { continue };
+            if !seen.insert(authority.clone()) {
+                continue;
+            }
+            let (name, port) = authority;
+            let same = |y: &&Exchange| {
+                y.proxied && y.host.as_deref().and_then(host_of) == Some((name.clone(), port))
+            };
+            let exchanges: Vec<&Exchange> = sighting.exchanges.values().filter(same).collect();
+            let tenants: Vec<&Answer> =
+                exchanges.iter().filter_map(|x| x.tenant.as_ref()).collect();
+            let standing: Vec<&Answer> = x.name.iter().map(|n| &n.standing).collect();
+            let address = x.address.as_ref();
+            let freshness = match address {
+                Some((_, answer)) => freshness(Some(answer), &[], false, &[]),
+                None => name_freshness(&standing, &tenants),
+            };
+            let mut caveats = caveats_of(c, sighting);
+            caveats.insert(Caveat::Proxied);
+            let names = match address {
+                Some(_) => Vec::new(),
+                None => vec![DestinationName { name: name.clone(), from: NameOrigin::Http }],
+            };
+            contacts.push(Contact {
+                flow,
+                host,
+                connection: c,
+                sighting,
+                at: x.started,
+                ip: address.map(|(ip, _)| *ip),
+                port: port.unwrap_or(80),
+                multi_tenant: self.multi_tenant.has(&name),
+                names,
+                via_proxy: Some(c.responder.to_string()),
+                registry: self.registry_by_name(
+                    &name,
+                    port,
+                    exchanges.iter().all(|x| x.is_registry()),
+                ),
+                exchanges,
+                freshness,
+                name_is_known: false,
+                caveats,
+            });
+        }
+    }
+
+    /// DNS answers that name the address: those that this host got, else those that others of the
+    /// environment got (its resolver asks for it).
+    fn name_records(
+        &self,
+        environment: EnvironmentId,
+        host: HostId,
+        ip: IpAddr,
+        at: Timestamp,
+    ) -> (Vec<&'a NameRecord>, bool) {
+        let oldest = at.minus(self.policy.name_memory);
+        let addresses = self.hosts.addresses(host);
+        let all: Vec<&NameRecord> = self
+            .ledger
+            .names
+            .of(environment, ip)
+            .filter(|r| r.at <= at && r.last >= oldest)
+            .collect();
+        let own: Vec<&NameRecord> =
+            all.iter().copied().filter(|r| addresses.contains(&r.client)).collect();
+        if own.is_empty() { (all, false) } else { (own, true) }
+    }
+
+    /// A registry by what is spoken, or by the name of a TLS server. The name is the client's
+    /// claim: where DNS gave the address other names only, it is not believed.
+    fn registry(
+        &self,
+        spoken: bool,
+        ip: IpAddr,
+        port: u16,
+        records: &[&NameRecord],
+        sighting: &Sighting,
+        freshness: &Freshness,
+    ) -> Registry {
+        let claims: Vec<&str> = claimed(sighting).map(|n| n.name.as_str()).collect();
+        let named = records.iter().filter_map(|r| r.names.first().map(String::as_str));
+        let borne_out = |name: &str| {
+            records.is_empty() || records.iter().any(|r| r.names.first().is_some_and(|n| n == name))
+        };
+        let address = ip.to_string();
+        let listed_address = self.is_listed(&address, Some(port)) || freshness.level <= Level::Host;
+        let listed = |name: &str| self.is_listed(name, Some(port));
+        let base = |name: &str| self.base_registries.contains(name);
+        if spoken {
+            let trusted = listed_address
+                || claims.iter().any(|name| listed(name) && !records.is_empty() && borne_out(name));
+            return if trusted { Registry::Trusted } else { Registry::Unfamiliar };
+        }
+        let by_name: Vec<&str> = claims.into_iter().chain(named).collect();
+        if sighting.exchanges.is_empty() && by_name.iter().any(|name| listed(name)) {
+            let trusted = by_name.iter().any(|name| listed(name) && borne_out(name));
+            return if trusted { Registry::Trusted } else { Registry::Unfamiliar };
+        }
+        let from_base =
+            sighting.exchanges.is_empty() && (base(&address) || by_name.iter().any(|n| base(n)));
+        match (from_base, listed_address) {
+            (true, true) => Registry::Trusted,
+            (true, false) => Registry::Unfamiliar,
+            (false, _) => Registry::No,
+        }
+    }
+
+    fn registry_by_name(&self, name: &str, port: Option<u16>, spoken: bool) -> Registry {
+        match (self.is_listed(name, port), spoken || self.base_registries.contains(name)) {
+            (true, _) => Registry::Trusted,
+            (false, true) => Registry::Unfamiliar,
+            (false, false) => Registry::No,
+        }
+    }
+
+    fn is_listed(&self, name: &str, port: Option<u16>) -> bool {
+        self.public_registries.has(name)
+            || self.allowed_registries.has(name)
+            || port.is_some_and(|port| self.allowed_registries.has(&format!("{name}:{port}")))
+    }
+}
+
+/// Names that the client itself claimed: SNI and Host, and what came with the connection.
+fn claimed(sighting: &Sighting) -> impl Iterator<Item = &Asked> {
+    let hosts = sighting.exchanges.values().filter(|x| !x.proxied).filter_map(|x| x.name.as_ref());
+    sighting.sni.iter().chain(hosts).chain(&sighting.names)
+}
+
+fn all_names(records: &[&NameRecord], sighting: &Sighting) -> Vec<DestinationName> {
+    let mut records = records.to_vec();
+    records.sort_by(|a, b| (b.last, &a.names).cmp(&(a.last, &b.names)));
+    let mut names: Vec<DestinationName> = Vec::new();
+    let dns = records.iter().flat_map(|r| r.names.iter()).map(|name| (name, NameOrigin::Dns));
+    let claimed = claimed(sighting).map(|asked| (&asked.name, asked.origin));
+    for (name, from) in dns.chain(claimed) {
+        let name = DestinationName { name: name.clone(), from };
+        if !names.contains(&name) && names.len() < MAX_NAMES {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// Is every exchange on it the registry protocol, and is there one?
+fn is_registry_only(sighting: &Sighting) -> bool {
+    !sighting.exchanges.is_empty()
+        && sighting.exchanges.values().all(|x| !x.proxied && x.is_registry())
+}
+
+/// A conversation that carried payload and is neither DNS, NTP nor DHCP. What speaks another
+/// protocol on port 53 is no DNS.
+pub(crate) fn is_download(c: &Connection) -> bool {
+    let transport = matches!(c.protocol, Protocol::TCP | Protocol::UDP | Protocol::SCTP);
+    let refused = matches!(c.state, ConnectionState::Attempted | ConnectionState::Refused);
+    let carried = c.first_payload.is_some() || c.payload_bytes.iter().any(|bytes| *bytes > 0);
+    transport && !refused && carried && !is_service(c)
+}
+
+fn is_service(c: &Connection) -> bool {
+    let port = c.responder.port;
+    match c.app {
+        Some(AppProtocol::Dns) => true,
+        Some(_) => port == 853,
+        None if c.protocol == Protocol::UDP => {
+            matches!(port, 53 | 67 | 68 | 123 | 546 | 547 | 853 | 5353 | 5355)
+        }
+        None => matches!(port, 53 | 853),
+    }
+}
+
+fn caveats_of(c: &Connection, sighting: &Sighting) -> BTreeSet<Caveat> {
+    let opaque = c.app == Some(AppProtocol::Tls) && sighting.exchanges.is_empty();
+    let one_way = c.via == Via::Packets && c.one_direction();
+    [
+        (c.midstream, Caveat::Midstream),
+        (c.gap_bytes > 0, Caveat::Gaps),
+        (opaque || c.app == Some(AppProtocol::Quic), Caveat::TlsOpaque),
+        (one_way, Caveat::OneDirection),
+        (c.truncated, Caveat::Truncated),
+        (c.opener_known != Opener::Seen, Caveat::OpenerInferred),
+    ]
+    .into_iter()
+    .filter_map(|(is, caveat)| is.then_some(caveat))
+    .collect()
+}
+
+/// How new a contacted address is. A known address under a name that nobody had (by the host's own
+/// DNS answers), or with a new tenant of a multi-tenant name, is new by its name.
+fn freshness(
+    address: Option<&Answer>,
+    dns: &[&Answer],
+    own_dns: bool,
+    tenants: &[&Answer],
+) -> Freshness {
+    let all_names_new = !dns.is_empty() && dns.iter().all(|a| level(a) == Level::Environment);
+    let new_tenant = tenants.iter().any(|a| matches!(level(a), Level::Environment | Level::Host));
+    let Some(address) = address else { return name_freshness(dns, tenants) };
+    let mut fresh = from_answer(address, Axis::Address);
+    let by_name = (own_dns && all_names_new) || new_tenant;
+    match fresh.level {
+        Level::Environment if all_names_new => fresh.axes.push(Axis::Name),
+        Level::Known | Level::Host if by_name => {
+            let told_by = dns.iter().chain(tenants).find(|a| level(a) != Level::Known);
+            if let Some(answer) = told_by {
+                fresh = from_answer(answer, Axis::Name);
+                fresh.level = Level::Environment;
+                fresh.axes = vec![Axis::Name];
+            }
+        }
+        _ => {}
+    }
+    fresh
+}
+
+fn name_freshness(names: &[&Answer], tenants: &[&Answer]) -> Freshness {
+    let most_new = tenants.iter().chain(names).max_by_key(|a| level(a));
+    most_new.map_or_else(
+        || Freshness {
+            level: Level::Unknown,
+            axes: Vec::new(),
+            first_seen: None,
+            watched_since: None,
+            baseline: false,
+            unavailable: false,
+        },
+        |answer| from_answer(answer, Axis::Name),
+    )
+}
+
+pub(crate) fn from_answer(answer: &Answer, axis: Axis) -> Freshness {
+    let level = level(answer);
+    let told_by = if level == Level::Host { &answer.host } else { &answer.environment };
+    let first_seen = match told_by {
+        Knowledge::Touched { first_seen, first_seen_by } => Some((*first_seen, *first_seen_by)),
+        _ => None,
+    };
+    Freshness {
+        level,
+        axes: if matches!(level, Level::Host | Level::Environment) {
+            vec![axis]
+        } else {
+            Vec::new()
+        },
+        first_seen,
+        watched_since: answer.watched_since,
+        baseline: answer.baseline,
+        unavailable: answer.environment == Knowledge::Unavailable,
+    }
+}
+
+const MAX_NAMES: usize = 16;

@@ -1,0 +1,186 @@
+//! Which addresses are one docker host: its second address by the link layer where that is proof,
+//! and by configuration otherwise.
+//!
+//! A link-layer address proves something only where nobody else is behind it. It ties the
+//! addresses that were seen with it when they hold exactly one IPv4 address, container networks
+//! apart, and few IPv6 addresses; a router's address is seen with many and ties nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use tw_model::{Connection, MacAddress};
+
+use crate::environment::{EnvironmentId, Environments};
+use crate::policy::{Counters, Limits};
+
+/// An address in an environment.
+pub(crate) type HostAddress = (EnvironmentId, IpAddr);
+
+/// Addresses by link-layer address.
+#[derive(Debug, Default)]
+pub(crate) struct LinkTable {
+    by_mac: BTreeMap<MacAddress, BTreeSet<IpAddr>>,
+    by_ip: BTreeMap<IpAddr, BTreeSet<MacAddress>>,
+}
+
+impl LinkTable {
+    pub(crate) fn insert(&mut self, c: &Connection, limits: &Limits, counters: &mut Counters) {
+        let Some((source, destination)) = c.macs else { return };
+        for (mac, ip) in [(source, c.opener.ip), (destination, c.responder.ip)] {
+            self.insert_one(mac, ip.to_canonical(), limits, counters);
+        }
+    }
+
+    fn insert_one(
+        &mut self,
+        mac: MacAddress,
+        ip: IpAddr,
+        limits: &Limits,
+        counters: &mut Counters,
+    ) {
+        if is_group(mac) || !is_unicast(ip) {
+            return;
+        }
+        if self.by_mac.len() >= limits.mac_addresses && !self.by_mac.contains_key(&mac) {
+            counters.mac_addresses_lost += 1;
+            return;
+        }
+        let ips = self.by_mac.entry(mac).or_default();
+        if ips.len() <= MAX_ADDRESSES_OF_ONE_MAC && ips.insert(ip) {
+            self.by_ip.entry(ip).or_default().insert(mac);
+        }
+    }
+
+    /// Other addresses that the link layer proves to be those of the host that has `ip`.
+    pub(crate) fn tied_to(&self, ip: IpAddr) -> Vec<IpAddr> {
+        let mut tied = BTreeSet::new();
+        for mac in self.by_ip.get(&ip).into_iter().flatten() {
+            let Some(ips) = self.by_mac.get(mac) else { continue };
+            if is_one_host(ip, ips) {
+                tied.extend(ips.iter().copied().filter(|other| *other != ip));
+            }
+        }
+        tied.into_iter().collect()
+    }
+}
+
+/// Do all addresses seen with one link-layer address belong to the host that has `ip`?
+fn is_one_host(ip: IpAddr, ips: &BTreeSet<IpAddr>) -> bool {
+    if ips.len() > MAX_ADDRESSES_OF_ONE_MAC {
+        return false;
+    }
+    let own_is_container = is_container_network(ip);
+    let v4 = ips.iter().filter(|ip| ip.is_ipv4());
+    let others = v4.filter(|other| own_is_container || !is_container_network(**other));
+    let global_v6 =
+        ips.iter().filter(|ip| matches!(ip, IpAddr::V6(v6) if !v6.is_unicast_link_local()));
+    others.count() <= 1 && global_v6.count() <= MAX_V6_OF_ONE_HOST
+}
+
+/// 172.17.0.0/16 to 172.31.0.0/16: the pools that docker takes bridge networks from first.
+fn is_container_network(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V4(v4) if matches!(v4.octets(), [172, 17..=31, _, _]))
+}
+
+/// The group bit (IEEE 802) or no address at all.
+fn is_group(mac: MacAddress) -> bool {
+    let MacAddress([first, ..]) = mac;
+    first & 1 == 1 || mac == MacAddress([0; 6])
+}
+
+/// Can a host have this address?
+pub(crate) fn is_unicast(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(v4) => {
+            !(v4.is_multicast() || v4.is_broadcast() || v4.is_unspecified() || v4.is_loopback())
+        }
+        IpAddr::V6(v6) => !(v6.is_multicast() || v6.is_unspecified() || v6.is_loopback()),
+    }
+}
+
+const MAX_ADDRESSES_OF_ONE_MAC: usize = 64;
+const MAX_V6_OF_ONE_HOST: usize = 4;
+
+/// Index of a docker host within one judgement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct HostId(pub(crate) usize);
+
+/// Docker hosts with all their addresses, as one judgement sees them.
+#[derive(Debug, Default)]
+pub(crate) struct HostMap {
+    ids: BTreeMap<HostAddress, HostId>,
+    addresses: Vec<Vec<IpAddr>>,
+}
+
+impl HostMap {
+    /// Hosts of these daemons; daemons whose addresses are tied to each other are one host.
+    pub(crate) fn new(
+        daemons: &BTreeSet<HostAddress>,
+        links: &LinkTable,
+        environments: &Environments,
+    ) -> Self {
+        let mut map = Self::default();
+        for &(environment, ip) in daemons {
+            let configured = environments.alias(environment, ip).unwrap_or(ip);
+            let id = match map
+                .ids
+                .get(&(environment, ip))
+                .or_else(|| map.ids.get(&(environment, configured)))
+            {
+                Some(id) => *id,
+                None => {
+                    map.addresses.push(Vec::new());
+                    HostId(map.addresses.len().saturating_sub(1))
+                }
+            };
+            map.claim(id, environment, ip);
+            map.claim(id, environment, configured);
+            for other in links.tied_to(ip) {
+                map.claim(id, environment, other);
+            }
+        }
+        map
+    }
+
+    fn claim(&mut self, id: HostId, environment: EnvironmentId, ip: IpAddr) {
+        if self.ids.contains_key(&(environment, ip)) {
+            return;
+        }
+        self.ids.insert((environment, ip), id);
+        if let Some(list) = self.addresses.get_mut(id.0) {
+            list.push(ip);
+        }
+    }
+
+    /// The docker host that has this address, asked in the address's own environment, by
+    /// configuration, and, where it is outside every network, in any environment that ties it.
+    pub(crate) fn find(
+        &self,
+        environments: &Environments,
+        environment: EnvironmentId,
+        ip: IpAddr,
+    ) -> Option<HostId> {
+        let ip = ip.to_canonical();
+        if let Some(id) = self.ids.get(&(environment, ip)) {
+            return Some(*id);
+        }
+        if let Some(host) = environments.alias(environment, ip) {
+            return self.ids.get(&(environment, host)).copied();
+        }
+        if environments.has(environment, ip) {
+            return None;
+        }
+        let mut tied =
+            self.ids.iter().filter(|((_, address), _)| *address == ip).map(|(_, id)| *id);
+        let first = tied.next()?;
+        tied.all(|id| id == first).then_some(first)
+    }
+
+    pub(crate) fn addresses(&self, id: HostId) -> &[IpAddr] {
+        self.addresses.get(id.0).map_or(&[], Vec::as_slice)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.addresses.len()
+    }
+}

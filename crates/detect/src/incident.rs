@@ -1,0 +1,341 @@
+//! Incidents: findings of one docker host that hang together by an image, a container, or a caller
+//! who comes back within `incident_gap`; told as one account in the order of time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use tw_model::{
+    ApiCall, Build, Caveat, ContainerAction, ContainerEvent, Incident, Outcome, Route,
+    TimelineEntry, Timestamp,
+};
+
+use crate::destination::{Contact, Registry};
+use crate::draft::{Draft, merge_evidence};
+use crate::ledger::Held;
+use crate::maker::{Maker, Source};
+use crate::scene::Scene;
+use crate::text::{bytes, list, printable, stable_id};
+use crate::window::Owner;
+
+/// Gives each draft its incident, and returns the incidents in the order of their start.
+pub(crate) fn incidents(scene: &Scene<'_>, drafts: &mut [Draft]) -> Vec<Incident> {
+    let groups = grouped(scene, drafts);
+    let mut incidents = Vec::new();
+    for group in groups {
+        let Some(first) = group.first().and_then(|i| drafts.get(*i)) else { continue };
+        let id = stable_id("i-", &[&first.finding.environment, &first.finding.id]);
+        for index in &group {
+            if let Some(draft) = drafts.get_mut(*index) {
+                draft.finding.incident.clone_from(&id);
+            }
+        }
+        let members: Vec<&Draft> = group.iter().filter_map(|i| drafts.get(*i)).collect();
+        incidents.extend(incident(scene, id, &members));
+    }
+    incidents.sort_by(|a, b| (a.started, &a.id).cmp(&(b.started, &b.id)));
+    incidents
+}
+
+/// Indices of drafts (which are in the order of time) by incident.
+fn grouped(scene: &Scene<'_>, drafts: &[Draft]) -> Vec<Vec<usize>> {
+    let mut groups = Groups::new(drafts.len());
+    let mut by_owner: BTreeMap<(crate::host::HostId, Owner), usize> = BTreeMap::new();
+    let mut by_client: BTreeMap<(crate::host::HostId, IpAddr), (usize, Timestamp)> =
+        BTreeMap::new();
+    for (index, draft) in drafts.iter().enumerate() {
+        for owner in &draft.owners {
+            let first = *by_owner.entry((draft.host, *owner)).or_insert(index);
+            groups.join(first, index);
+        }
+        for client in &draft.clients {
+            let entry = by_client.entry((draft.host, *client)).or_insert((index, draft.last));
+            if draft.finding.timestamp.since(entry.1) <= scene.policy.incident_gap {
+                groups.join(entry.0, index);
+                entry.1 = entry.1.max(draft.last);
+            } else {
+                *entry = (index, draft.last);
+            }
+        }
+    }
+    groups.into_lists()
+}
+
+/// Disjoint sets, the lowest index leading.
+struct Groups(Vec<usize>);
+
+impl Groups {
+    fn new(count: usize) -> Self {
+        Self((0..count).collect())
+    }
+
+    fn root(&self, mut index: usize) -> usize {
+        while let Some(parent) = self.0.get(index)
+            && *parent < index
+        {
+            index = *parent;
+        }
+        index
+    }
+
+    fn join(&mut self, a: usize, b: usize) {
+        let (a, b) = (self.root(a), self.root(b));
+        if let Some(parent) = self.0.get_mut(a.max(b)) {
+            *parent = a.min(b);
+        }
+    }
+
+    fn into_lists(self) -> Vec<Vec<usize>> {
+        let mut lists: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for index in 0..self.0.len() {
+            lists.entry(self.root(index)).or_default().push(index);
+        }
+        lists.into_values().collect()
+    }
+}
+
+fn incident(scene: &Scene<'_>, id: String, members: &[&Draft]) -> Option<Incident> {
+    let first = members.first()?;
+    let owners: BTreeSet<Owner> = members.iter().flat_map(|d| d.owners.iter().copied()).collect();
+    let clients: BTreeSet<IpAddr> =
+        members.iter().flat_map(|d| d.clients.iter().copied()).collect();
+    let mut started = first.finding.timestamp;
+    let mut ended = first.last;
+    for draft in members {
+        started = started.min(draft.finding.timestamp);
+        ended = ended.max(draft.last);
+    }
+    for maker in owners.iter().filter_map(|o| scene.maker(*o)) {
+        started = started.min(maker.started);
+        ended = ended.max(maker.ended);
+    }
+    let mut evidence = Vec::new();
+    for draft in members {
+        merge_evidence(&mut evidence, &draft.finding.evidence);
+    }
+    let caveats: BTreeSet<Caveat> =
+        members.iter().flat_map(|d| d.finding.caveats.iter().copied()).collect();
+    let techniques: BTreeSet<&String> =
+        members.iter().flat_map(|d| d.finding.techniques.iter()).collect();
+    let timeline =
+        Timeline { scene, members, owners: &owners, clients: &clients, started, ended }.entries();
+    let started = timeline.first().map_or(started, |e| started.min(e.timestamp));
+    Some(Incident {
+        id,
+        environment: first.finding.environment.clone(),
+        severity: members.iter().map(|d| d.finding.severity).max()?,
+        techniques: techniques.into_iter().cloned().collect(),
+        docker_host: first.finding.docker_host,
+        clients: clients.into_iter().collect(),
+        started,
+        ended,
+        timeline,
+        caveats: caveats.into_iter().collect(),
+        evidence,
+    })
+}
+
+/// What an incident's timeline is made of.
+struct Timeline<'s, 'a> {
+    scene: &'s Scene<'a>,
+    members: &'s [&'s Draft],
+    owners: &'s BTreeSet<Owner>,
+    clients: &'s BTreeSet<IpAddr>,
+    started: Timestamp,
+    ended: Timestamp,
+}
+
+impl Timeline<'_, '_> {
+    fn entries(&self) -> Vec<TimelineEntry> {
+        let mut entries = Vec::new();
+        self.calls(&mut entries);
+        for maker in self.owners.iter().filter_map(|o| self.scene.maker(*o)) {
+            make_entries(maker, &mut entries);
+        }
+        self.contacts(&mut entries);
+        self.containers(&mut entries);
+        entries.sort_by(|a: &TimelineEntry, b| {
+            (a.timestamp, &a.reference, &a.text).cmp(&(b.timestamp, &b.reference, &b.text))
+        });
+        entries.dedup();
+        entries.truncate(self.scene.policy.limits.timeline);
+        entries
+    }
+
+    fn is_in(&self, at: Timestamp) -> bool {
+        let slack = self.scene.policy.deploy_window;
+        at >= self.started.minus(slack) && at <= self.ended.plus(slack)
+    }
+
+    fn is_here(&self, environment: crate::environment::EnvironmentId, ip: IpAddr) -> bool {
+        let host = self.members.first().map(|d| d.host);
+        host.is_some() && self.scene.hosts.find(self.scene.environments, environment, ip) == host
+    }
+
+    fn calls(&self, entries: &mut Vec<TimelineEntry>) {
+        for held in self.scene.ledger.calls.values() {
+            let call = &held.value;
+            let mine = self.clients.contains(&call.client.ip) && self.is_in(call.started);
+            if mine && is_told(call.route) && self.is_here(held.environment, call.daemon.ip) {
+                entries.push(call_entry(call));
+            }
+        }
+    }
+
+    /// Downloads and registries: what went to the incident's makers and containers.
+    fn contacts(&self, entries: &mut Vec<TimelineEntry>) {
+        for (contact, attribution) in &self.scene.contacts {
+            let Some(attribution) = attribution else { continue };
+            if attribution.owners.iter().any(|owner| self.owners.contains(owner)) {
+                entries.push(self.contact_entry(contact));
+            }
+        }
+    }
+
+    fn contact_entry(&self, contact: &Contact<'_>) -> TimelineEntry {
+        let about = |draft: &&&Draft| {
+            draft.finding.destination.as_ref().is_some_and(|d| d.ip.is_some() && d.ip == contact.ip)
+        };
+        let finding = self.members.iter().find(about).map(|d| d.finding.id.clone());
+        let mut place = contact
+            .ip
+            .map_or_else(String::new, |ip| tw_model::Endpoint::new(ip, contact.port).to_string());
+        if let Some(name) = contact.names.first() {
+            place = format!("{place} ({})", printable(&name.name, 100));
+        }
+        let what = match contact.registry {
+            Registry::No => "The host contacted",
+            Registry::Trusted => "The host spoke to the registry",
+            Registry::Unfamiliar => "The host spoke to the unfamiliar registry",
+        };
+        let received = bytes(contact.connection.payload_bytes[1]);
+        let urls: Vec<String> = contact.exchanges.iter().filter_map(|x| x.url.clone()).collect();
+        let hashes: Vec<String> =
+            contact.exchanges.iter().filter_map(|x| x.sha256.clone()).collect();
+        let mut text = format!("{what} {place} and received {received}");
+        if !urls.is_empty() {
+            text = format!("{text}, for {}", list(&urls, 3));
+        }
+        if !hashes.is_empty() {
+            text = format!("{text}, SHA-256 {}", list(&hashes, 3));
+        }
+        let reference = finding.unwrap_or_else(|| format!("flow-{}", contact.flow.0));
+        TimelineEntry { timestamp: contact.at, reference, text }
+    }
+
+    fn containers(&self, entries: &mut Vec<TimelineEntry>) {
+        for (index, life) in self.scene.lives.iter().enumerate() {
+            let owner = life.built_by.map_or(Owner::Life(index), Owner::Maker);
+            let here = self.members.first().is_some_and(|d| d.host == life.host);
+            for held in &life.events {
+                let mine =
+                    self.clients.contains(&held.value.client) && self.is_in(held.value.started);
+                if here && (mine || self.owners.contains(&owner)) {
+                    entries.push(container_entry(&life.title(), held));
+                }
+            }
+        }
+    }
+}
+
+/// Calls that the timeline names; builds and containers are told from their own events.
+const fn is_told(route: Route) -> bool {
+    matches!(
+        route,
+        Route::Version
+            | Route::Info
+            | Route::ContainerList
+            | Route::ImageList
+            | Route::ImagePull
+            | Route::ImagePush
+            | Route::ImageTag
+            | Route::ImageRemove
+            | Route::Auth
+            | Route::Swarm
+            | Route::Service
+            | Route::Secret
+            | Route::Plugin
+    )
+}
+
+fn call_entry(call: &ApiCall) -> TimelineEntry {
+    let status = call.status.map_or_else(String::new, |status| format!(" (answered {status})"));
+    let text = format!(
+        "{} called {} {}{status}",
+        call.client.ip,
+        printable(&call.method, 16),
+        printable(&call.path, 160)
+    );
+    TimelineEntry {
+        timestamp: call.started,
+        reference: format!("call-{}-{}", call.id.flow.0, call.id.index),
+        text,
+    }
+}
+
+fn make_entries(maker: &Maker<'_>, entries: &mut Vec<TimelineEntry>) {
+    let reference = maker.id.0.clone();
+    let mut text = format!("{} asked for {}", maker.client, maker.title());
+    if let Source::Build(held) = maker.source {
+        text.push_str(&build_words(&held.value));
+    }
+    entries.push(TimelineEntry { timestamp: maker.started, reference: reference.clone(), text });
+    let outcome = match maker.outcome {
+        Outcome::Succeeded => "An image was made",
+        Outcome::Failed => "The daemon said that it failed",
+        Outcome::Canceled => "The client went away before the end",
+        Outcome::Unknown if maker.end_seen => "It ended",
+        Outcome::Unknown => "Last that was seen of it; its end was not",
+    };
+    let image = maker.image_id.map_or_else(String::new, |id| format!(": {}", printable(id, 80)));
+    let text = format!("{outcome}{image} ({})", maker.title());
+    entries.push(TimelineEntry { timestamp: maker.ended.max(maker.started), reference, text });
+}
+
+fn build_words(build: &Build) -> String {
+    let mut text = String::new();
+    if !build.base_images.is_empty() {
+        text.push_str(&format!(", from {}", list(&build.base_images, 4)));
+    }
+    if let Some(remote) = &build.remote {
+        text.push_str(&format!(", with the context {}", printable(remote, 160)));
+    }
+    if !build.steps.is_empty() {
+        text.push_str(&format!(", {} steps", build.steps.len()));
+    }
+    if !build.urls.is_empty() {
+        text.push_str(&format!("; it names {}", list(&build.urls, 4)));
+    }
+    text
+}
+
+fn container_entry(title: &str, held: &Held<ContainerEvent>) -> TimelineEntry {
+    let event = &held.value;
+    let verb = match event.action {
+        ContainerAction::Create => "created",
+        ContainerAction::Start => "started",
+        ContainerAction::Exec => "executed a command in",
+        ContainerAction::Copy => "copied files into",
+        ContainerAction::Stop => "stopped",
+        ContainerAction::Remove => "removed",
+    };
+    let mut text = format!("{} {verb} container {title}", event.client);
+    match event.action {
+        ContainerAction::Create if !event.risks.is_empty() => {
+            let risks: Vec<String> = event.risks.iter().map(|risk| format!("{risk:?}")).collect();
+            text.push_str(&format!(", with {}", list(&risks, 8)));
+        }
+        ContainerAction::Exec => {
+            text.push_str(&format!(": {}", printable(&event.command.join(" "), 200)))
+        }
+        ContainerAction::Copy => {
+            let path = printable(event.path.as_deref().unwrap_or("a place unknown"), 120);
+            text.push_str(&format!(", to {path}, {}", bytes(event.copied_bytes.unwrap_or(0))));
+        }
+        _ => {}
+    }
+    let reference = event
+        .container_id
+        .clone()
+        .unwrap_or_else(|| format!("call-{}-{}", event.call.flow.0, event.call.index));
+    TimelineEntry { timestamp: event.started, reference: printable(&reference, 80), text }
+}

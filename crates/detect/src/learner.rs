@@ -1,0 +1,278 @@
+//! The learner: which of what was seen may be remembered as known. It is strict, for what it
+//! learns can silence the detector.
+//!
+//! A destination is learned only from a connection that was opened from inside, whose opening was
+//! seen, and that carried payload both ways. A SYN, a scan, a reset, an inbound caller and a
+//! connection joined in mid-stream teach nothing about destinations.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use tw_model::{
+    ApiCall, Build, Connection, ConnectionState, FlowId, HttpExchange, ImageCreation, NameAnswer,
+    NetworkTag, Observation, ObservationBody, Opener, Outcome, Timestamp, TlsHello,
+};
+
+use crate::destination::is_download;
+use crate::environment::{EnvironmentId, Environments};
+use crate::host::is_unicast;
+use crate::names::{HostList, host_of, names_of, normalised, tenant_of};
+use crate::rules::repository_of;
+use crate::sighting::Exchange;
+use crate::{Fact, Key};
+
+/// Turns observations into facts that may be remembered. Feed it after the detector.
+#[derive(Debug)]
+pub struct Learner {
+    environments: Environments,
+    multi_tenant: HostList,
+    flows: BTreeMap<FlowId, Lesson>,
+    /// Names by address and by who asked.
+    names: BTreeMap<(EnvironmentId, IpAddr), Vec<(IpAddr, String)>>,
+    /// Daemons are watched hosts even outside every network.
+    daemons: BTreeSet<(EnvironmentId, IpAddr)>,
+}
+
+/// What is pending of one connection.
+#[derive(Debug, Default)]
+struct Lesson {
+    /// Learned: who, and when it was opened.
+    learned: Option<(EnvironmentId, IpAddr, Timestamp)>,
+    /// Names that SNI or Host gave before it was learned.
+    names: BTreeSet<String>,
+    tenants: BTreeSet<String>,
+    registries: BTreeSet<Registry>,
+}
+
+/// A registry that answered: "host:port", and "host:port/repository" and digest where there are.
+type Registry = (String, Option<String>, Option<String>);
+
+impl Learner {
+    /// A learner that has seen nothing.
+    #[must_use]
+    pub fn new(environments: Environments) -> Self {
+        Self {
+            environments,
+            multi_tenant: HostList::multi_tenant(),
+            flows: BTreeMap::new(),
+            names: BTreeMap::new(),
+            daemons: BTreeSet::new(),
+        }
+    }
+
+    /// Takes one observation and gives what may be remembered of it. The same fact may be given
+    /// more than once.
+    pub fn push(&mut self, observation: &Observation, sink: &mut dyn FnMut(Fact<'_>)) {
+        match &observation.body {
+            ObservationBody::Connection(c) => self.connection(c, sink),
+            ObservationBody::NameAnswer(answer) => self.name_answer(answer, observation.at, sink),
+            ObservationBody::Tls(hello) => self.hello(hello, sink),
+            ObservationBody::Http(x) => self.exchange(x, sink),
+            ObservationBody::ApiCall(call) => self.api_call(call, sink),
+            ObservationBody::Build(build) => self.build(build, sink),
+            ObservationBody::ImageCreation(creation) => self.creation(creation, sink),
+            ObservationBody::Container(_) | ObservationBody::Anomaly(_) => {}
+        }
+        while self.flows.len() > MAX_FLOWS {
+            self.flows.pop_first();
+        }
+    }
+
+    fn is_inside(&self, environment: EnvironmentId, ip: IpAddr) -> bool {
+        self.environments.has(environment, ip)
+            || self.daemons.contains(&(environment, ip.to_canonical()))
+    }
+
+    fn connection(&mut self, c: &Connection, sink: &mut dyn FnMut(Fact<'_>)) {
+        let environment = self.environments.id_of(c.opener.ip, c.tag);
+        let host = c.opener.ip.to_canonical();
+        if !teaches(c) || !self.is_inside(environment, host) {
+            return;
+        }
+        let lesson = self.flows.entry(c.id).or_default();
+        if lesson.learned.is_some() {
+            return;
+        }
+        lesson.learned = Some((environment, host, c.first));
+        let name = self.environments.name(environment);
+        let ip = c.responder.ip.to_canonical();
+        sink(Fact { environment: name, host, key: Key::Address(ip), at: c.first });
+        let asked = self.names.get(&(environment, ip)).into_iter().flatten();
+        let own: Vec<_> = asked.clone().filter(|(client, _)| *client == host).collect();
+        let asked: Vec<_> = if own.is_empty() { asked.collect() } else { own };
+        for (_, known) in asked {
+            sink(Fact { environment: name, host, key: Key::Name(known), at: c.first });
+        }
+        lesson.tell(name, host, c.first, sink);
+    }
+
+    fn name_answer(&mut self, answer: &NameAnswer, at: Timestamp, sink: &mut dyn FnMut(Fact<'_>)) {
+        let environment = self.environments.id_of(answer.client.ip, NetworkTag::default());
+        let host = answer.client.ip.to_canonical();
+        let names = names_of(answer);
+        let Some(asked) = names.first().filter(|_| self.is_inside(environment, host)) else {
+            return;
+        };
+        let name = self.environments.name(environment);
+        for ip in answer.addresses.iter().take(MAX_ADDRESSES).map(IpAddr::to_canonical) {
+            sink(Fact { environment: name, host, key: Key::NameAddress(asked, ip), at });
+            let known = self.names.entry((environment, ip)).or_default();
+            let record = (host, asked.clone());
+            if known.len() < MAX_NAMES && !known.contains(&record) {
+                known.push(record);
+            }
+        }
+        while self.names.len() > MAX_ADDRESSES_NAMED {
+            self.names.pop_first();
+        }
+    }
+
+    fn hello(&mut self, hello: &TlsHello, sink: &mut dyn FnMut(Fact<'_>)) {
+        let Some(sni) = hello.sni.as_deref().and_then(normalised) else { return };
+        let lesson = self.flows.entry(hello.flow).or_default();
+        if lesson.names.len() < MAX_NAMES {
+            lesson.names.insert(sni);
+        }
+        lesson.tell_if_learned(&self.environments, sink);
+    }
+
+    fn exchange(&mut self, x: &HttpExchange, sink: &mut dyn FnMut(Fact<'_>)) {
+        let Some((authority, port)) = x.host.as_deref().and_then(host_of) else { return };
+        if x.status.is_none() {
+            return;
+        }
+        let lesson = self.flows.entry(x.flow).or_default();
+        if x.proxy.is_none()
+            && Exchange::new(x, &[]).is_registry()
+            && x.status.is_some_and(is_registry_answer)
+        {
+            let registry = format!("{authority}:{}", port.unwrap_or(x.server.port));
+            let repository = repository_of(&x.target).map(|name| format!("{registry}/{name}"));
+            let digest = digest_of(&x.target).map(str::to_owned);
+            if lesson.registries.len() < MAX_NAMES {
+                lesson.registries.insert((registry, repository, digest));
+            }
+        }
+        if authority.parse::<IpAddr>().is_err() {
+            if self.multi_tenant.has(&authority) && lesson.tenants.len() < MAX_NAMES {
+                lesson.tenants.insert(tenant_of(&authority, &x.target));
+            }
+            if lesson.names.len() < MAX_NAMES {
+                lesson.names.insert(authority);
+            }
+        }
+        lesson.tell_if_learned(&self.environments, sink);
+    }
+
+    fn api_call(&mut self, call: &ApiCall, sink: &mut dyn FnMut(Fact<'_>)) {
+        if !call.certain || !call.status.is_some_and(is_success) {
+            return;
+        }
+        let daemon = call.daemon.ip.to_canonical();
+        let environment = self.environments.id_of(daemon, call.tag);
+        if self.daemons.len() < MAX_DAEMONS {
+            self.daemons.insert((environment, daemon));
+        }
+        let key = Key::Caller { client: call.client.ip, daemon: call.daemon.ip };
+        sink(Fact {
+            environment: self.environments.name(environment),
+            host: call.daemon.ip,
+            key,
+            at: call.started,
+        });
+    }
+
+    fn build(&self, build: &Build, sink: &mut dyn FnMut(Fact<'_>)) {
+        if build.outcome == Outcome::Succeeded {
+            let environment = self.environments.of(build.daemon.ip, build.tag);
+            builder(environment, build.client, build.daemon.ip, build.ended, sink);
+        }
+    }
+
+    fn creation(&self, creation: &ImageCreation, sink: &mut dyn FnMut(Fact<'_>)) {
+        if creation.outcome == Outcome::Succeeded {
+            let environment = self.environments.of(creation.daemon.ip, creation.tag);
+            builder(environment, creation.client, creation.daemon.ip, creation.ended, sink);
+        }
+    }
+}
+
+fn builder(
+    environment: &str,
+    client: IpAddr,
+    daemon: IpAddr,
+    at: Timestamp,
+    sink: &mut dyn FnMut(Fact<'_>),
+) {
+    for key in [Key::Caller { client, daemon }, Key::Builder { client, daemon }] {
+        sink(Fact { environment, host: daemon, key, at });
+    }
+}
+
+impl Lesson {
+    fn tell_if_learned(&mut self, environments: &Environments, sink: &mut dyn FnMut(Fact<'_>)) {
+        if let Some((environment, host, at)) = self.learned {
+            self.tell(environments.name(environment), host, at, sink);
+        }
+    }
+
+    fn tell(
+        &mut self,
+        environment: &str,
+        host: IpAddr,
+        at: Timestamp,
+        sink: &mut dyn FnMut(Fact<'_>),
+    ) {
+        let mut fact = |key: Key<'_>| sink(Fact { environment, host, key, at });
+        self.names.iter().for_each(|name| fact(Key::Name(name)));
+        self.tenants.iter().for_each(|tenant| fact(Key::Tenant(tenant)));
+        for (registry, repository, digest) in &self.registries {
+            fact(Key::Registry(registry));
+            if let Some(repository) = repository {
+                fact(Key::Repository(repository));
+            }
+            if let Some(digest) = digest {
+                fact(Key::Digest(digest));
+            }
+        }
+        self.names.clear();
+        self.tenants.clear();
+        self.registries.clear();
+    }
+}
+
+/// A conversation that was opened, answered, and carried payload both ways.
+fn teaches(c: &Connection) -> bool {
+    let lasted = matches!(
+        c.state,
+        ConnectionState::Established | ConnectionState::Closed | ConnectionState::Reset
+    );
+    lasted
+        && c.opener_known == Opener::Seen
+        && !c.midstream
+        && c.both_ways()
+        && is_download(c)
+        && is_unicast(c.responder.ip)
+}
+
+const fn is_success(status: u16) -> bool {
+    status == 101 || matches!(status, 200..=299)
+}
+
+/// A registry answers with success, or asks for a token.
+const fn is_registry_answer(status: u16) -> bool {
+    is_success(status) || matches!(status, 307 | 401)
+}
+
+/// `sha256:…` of `/v2/name/manifests/sha256:…`.
+fn digest_of(target: &str) -> Option<&str> {
+    let path = target.split(['?', '#']).next()?;
+    let (_, reference) = path.rsplit_once("/manifests/")?;
+    reference.starts_with("sha256:").then_some(reference)
+}
+
+const MAX_FLOWS: usize = 65_536;
+const MAX_DAEMONS: usize = 16_384;
+const MAX_NAMES: usize = 32;
+const MAX_ADDRESSES: usize = 64;
+const MAX_ADDRESSES_NAMED: usize = 65_536;

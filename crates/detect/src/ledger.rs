@@ -1,0 +1,527 @@
+//! Everything that the join needs to know, within limits: observations by identity, with the
+//! store's answers as they were when each thing was first seen.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use tw_model::{
+    ApiCall, Build, BuildId, CallId, Connection, ContainerEvent, Evidence, FlowId, HttpExchange,
+    ImageCreation, NameAnswer, NameOrigin, NetworkTag, Observation, ObservationBody, Timestamp,
+    TlsHello,
+};
+
+use crate::environment::{EnvironmentId, Environments};
+use crate::host::{HostAddress, LinkTable, is_unicast};
+use crate::names::{HostList, NameRecord, NameTable, host_of, names_of, normalised, tenant_of};
+use crate::policy::{Counters, Policy};
+use crate::sighting::{Asked, Exchange, Sighting};
+use crate::{Answer, Key, Seen};
+
+/// A value with where it stands.
+#[derive(Clone, Debug)]
+pub(crate) struct Held<T> {
+    pub(crate) value: T,
+    pub(crate) evidence: Vec<Evidence>,
+    pub(crate) environment: EnvironmentId,
+}
+
+/// How a caller stood when it was first seen calling this daemon.
+#[derive(Clone, Debug)]
+pub(crate) struct CallerAnswers {
+    pub(crate) caller: Answer,
+    pub(crate) builder: Answer,
+}
+
+/// A host that a build names, and how it stood when the build was first seen.
+#[derive(Clone, Debug)]
+pub(crate) struct NamedHost {
+    pub(crate) host: String,
+    pub(crate) ip: Option<IpAddr>,
+    pub(crate) standing: Answer,
+}
+
+/// The pair that a caller's standing is kept for.
+pub(crate) type CallerPair = (EnvironmentId, IpAddr, IpAddr);
+
+/// All tables.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    pub(crate) calls: BTreeMap<CallId, Held<ApiCall>>,
+    pub(crate) builds: BTreeMap<BuildId, Held<Build>>,
+    pub(crate) creations: BTreeMap<BuildId, Held<ImageCreation>>,
+    pub(crate) containers: BTreeMap<CallId, Held<ContainerEvent>>,
+    pub(crate) recent: BTreeMap<FlowId, Sighting>,
+    pub(crate) held: BTreeMap<FlowId, Sighting>,
+    pub(crate) names: NameTable,
+    pub(crate) links: LinkTable,
+    pub(crate) callers: BTreeMap<CallerPair, CallerAnswers>,
+    pub(crate) named_hosts: BTreeMap<BuildId, Vec<NamedHost>>,
+    pub(crate) daemons: BTreeSet<HostAddress>,
+    pub(crate) daemon_ports: BTreeSet<(EnvironmentId, IpAddr, u16)>,
+    /// Start and end of what has a window, per daemon address; to know what not to forget.
+    spans: BTreeMap<IpAddr, BTreeMap<CallId, (Timestamp, Timestamp)>>,
+    multi_tenant: HostList,
+    pub(crate) counters: Counters,
+}
+
+/// The store, asked and counted.
+struct Inquiry<'a> {
+    seen: &'a mut dyn Seen,
+    environments: &'a Environments,
+    count: u64,
+}
+
+impl Inquiry<'_> {
+    fn ask(
+        &mut self,
+        environment: EnvironmentId,
+        host: IpAddr,
+        key: Key<'_>,
+        at: Timestamp,
+    ) -> Answer {
+        self.count += 1;
+        self.seen.ask(self.environments.name(environment), host, key, at)
+    }
+
+    fn name(
+        &mut self,
+        environment: EnvironmentId,
+        host: IpAddr,
+        name: String,
+        origin: NameOrigin,
+        ip: IpAddr,
+        at: Timestamp,
+    ) -> Asked {
+        let standing = self.ask(environment, host, Key::Name(&name), at);
+        let mapping = self.ask(environment, host, Key::NameAddress(&name, ip), at);
+        Asked { name, origin, standing, mapping }
+    }
+}
+
+impl Ledger {
+    pub(crate) fn new() -> Self {
+        Self {
+            calls: BTreeMap::new(),
+            builds: BTreeMap::new(),
+            creations: BTreeMap::new(),
+            containers: BTreeMap::new(),
+            recent: BTreeMap::new(),
+            held: BTreeMap::new(),
+            names: NameTable::default(),
+            links: LinkTable::default(),
+            callers: BTreeMap::new(),
+            named_hosts: BTreeMap::new(),
+            daemons: BTreeSet::new(),
+            daemon_ports: BTreeSet::new(),
+            spans: BTreeMap::new(),
+            multi_tenant: HostList::multi_tenant(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// All connections that are remembered.
+    pub(crate) fn sightings(&self) -> impl Iterator<Item = (&FlowId, &Sighting)> {
+        self.held.iter().chain(&self.recent)
+    }
+
+    pub(crate) fn push(
+        &mut self,
+        observation: &Observation,
+        policy: &Policy,
+        environments: &Environments,
+        seen: &mut dyn Seen,
+    ) {
+        self.counters.observations += 1;
+        let mut inquiry = Inquiry { seen, environments, count: 0 };
+        let evidence = &observation.evidence;
+        match &observation.body {
+            ObservationBody::ApiCall(call) => self.api_call(call, evidence, policy, &mut inquiry),
+            ObservationBody::Build(build) => self.build(build, evidence, policy, &mut inquiry),
+            ObservationBody::ImageCreation(creation) => {
+                self.creation(creation, evidence, policy, &mut inquiry);
+            }
+            ObservationBody::Container(event) => {
+                self.container(event, evidence, policy, &mut inquiry);
+            }
+            ObservationBody::Connection(c) => self.connection(c, evidence, policy, &mut inquiry),
+            ObservationBody::Http(x) => self.exchange(x, evidence, policy, &mut inquiry),
+            ObservationBody::NameAnswer(answer) => {
+                self.name_answer(answer, observation.at, policy, &mut inquiry);
+            }
+            ObservationBody::Tls(hello) => self.hello(hello, observation.at, &mut inquiry),
+            ObservationBody::Anomaly(_) => {}
+        }
+        self.counters.questions += inquiry.count;
+        self.forget(policy);
+    }
+
+    /// A call counts where it is certain, or where a Docker API is expected on that port.
+    fn api_call(
+        &mut self,
+        call: &ApiCall,
+        evidence: &[Evidence],
+        policy: &Policy,
+        inquiry: &mut Inquiry<'_>,
+    ) {
+        if !call.certain && !policy.docker_ports.contains(&call.daemon.port) {
+            return;
+        }
+        let environment = self.daemon(call.daemon.ip, call.daemon.port, call.tag, inquiry);
+        let pair = (environment, call.client.ip, call.daemon.ip);
+        self.caller(pair, call.started, policy, inquiry);
+        let held = Held { value: call.clone(), evidence: evidence.to_vec(), environment };
+        let newer = |old: &ApiCall| (call.complete, call.ended) >= (old.complete, old.ended);
+        self.counters.calls_lost +=
+            upsert(&mut self.calls, call.id, held, policy.limits.calls, newer);
+    }
+
+    fn daemon(
+        &mut self,
+        ip: IpAddr,
+        port: u16,
+        tag: NetworkTag,
+        inquiry: &Inquiry<'_>,
+    ) -> EnvironmentId {
+        let ip = ip.to_canonical();
+        let environment = inquiry.environments.id_of(ip, tag);
+        if self.daemons.len() < MAX_DAEMONS {
+            self.daemons.insert((environment, ip));
+            self.daemon_ports.insert((environment, ip, port));
+        }
+        environment
+    }
+
+    fn caller(
+        &mut self,
+        pair: CallerPair,
+        at: Timestamp,
+        policy: &Policy,
+        inquiry: &mut Inquiry<'_>,
+    ) {
+        if self.callers.contains_key(&pair) {
+            return;
+        }
+        if self.callers.len() >= policy.limits.callers {
+            self.counters.callers_lost += 1;
+            return;
+        }
+        let (environment, client, daemon) = pair;
+        let caller = inquiry.ask(environment, daemon, Key::Caller { client, daemon }, at);
+        let builder = inquiry.ask(environment, daemon, Key::Builder { client, daemon }, at);
+        self.callers.insert(pair, CallerAnswers { caller, builder });
+    }
+
+    fn build(
+        &mut self,
+        build: &Build,
+        evidence: &[Evidence],
+        policy: &Policy,
+        inquiry: &mut Inquiry<'_>,
+    ) {
+        let environment = self.daemon(build.daemon.ip, build.daemon.port, build.tag, inquiry);
+        self.caller((environment, build.client, build.daemon.ip), build.started, policy, inquiry);
+        let span = (build.started, build.ended.plus(policy.deploy_window));
+        let call = build.calls.first().copied();
+        self.span(build.daemon.ip, call, span, policy);
+        let urls = build.urls.iter().chain(build.remote.as_ref());
+        self.name_hosts(&build.id, urls, environment, build.daemon.ip, build.started, inquiry);
+        let held = Held { value: build.clone(), evidence: evidence.to_vec(), environment };
+        let newer = |old: &Build| (build.end_seen, build.ended) >= (old.end_seen, old.ended);
+        let lost = upsert(&mut self.builds, build.id.clone(), held, policy.limits.builds, newer);
+        self.counters.builds_lost += lost;
+    }
+
+    fn creation(
+        &mut self,
+        creation: &ImageCreation,
+        evidence: &[Evidence],
+        policy: &Policy,
+        inquiry: &mut Inquiry<'_>,
+    ) {
+        let environment =
+            self.daemon(creation.daemon.ip, creation.daemon.port, creation.tag, inquiry);
+        let pair = (environment, creation.client, creation.daemon.ip);
+        self.caller(pair, creation.started, policy, inquiry);
+        let span = (creation.started, creation.ended.plus(policy.deploy_window));
+        self.span(creation.daemon.ip, Some(creation.call), span, policy);
+        let urls = creation.source.iter().filter(|source| *source != "-");
+        self.name_hosts(
+            &creation.id,
+            urls,
+            environment,
+            creation.daemon.ip,
+            creation.started,
+            inquiry,
+        );
+        let held = Held { value: creation.clone(), evidence: evidence.to_vec(), environment };
+        let newer =
+            |old: &ImageCreation| (creation.end_seen, creation.ended) >= (old.end_seen, old.ended);
+        let lost =
+            upsert(&mut self.creations, creation.id.clone(), held, policy.limits.builds, newer);
+        self.counters.builds_lost += lost;
+    }
+
+    fn container(
+        &mut self,
+        event: &ContainerEvent,
+        evidence: &[Evidence],
+        policy: &Policy,
+        inquiry: &mut Inquiry<'_>,
+    ) {
+        let environment = self.daemon(event.daemon.ip, event.daemon.port, event.tag, inquiry);
+        self.caller((environment, event.client, event.daemon.ip), event.started, policy, inquiry);
+        let span = (event.started, event.ended.plus(policy.deploy_window));
+        self.span(event.daemon.ip, Some(event.call), span, policy);
+        let held = Held { value: event.clone(), evidence: evidence.to_vec(), environment };
+        let newer = |old: &ContainerEvent| {
+            (event.status.is_some(), event.ended) >= (old.status.is_some(), old.ended)
+        };
+        let lost = upsert(&mut self.containers, event.call, held, policy.limits.containers, newer);
+        self.counters.containers_lost += lost;
+    }
+
+    fn span(
+        &mut self,
+        daemon: IpAddr,
+        call: Option<CallId>,
+        span: (Timestamp, Timestamp),
+        policy: &Policy,
+    ) {
+        let Some(call) = call else { return };
+        let spans = self.spans.entry(daemon.to_canonical()).or_default();
+        spans.insert(call, span);
+        if spans.len() > policy.limits.containers {
+            spans.pop_first();
+        }
+    }
+
+    fn name_hosts<'a>(
+        &mut self,
+        id: &BuildId,
+        urls: impl Iterator<Item = &'a String>,
+        environment: EnvironmentId,
+        daemon: IpAddr,
+        at: Timestamp,
+        inquiry: &mut Inquiry<'_>,
+    ) {
+        while self.named_hosts.len() > MAX_NAMED_BUILDS {
+            self.named_hosts.pop_first();
+        }
+        let list = self.named_hosts.entry(id.clone()).or_default();
+        for (host, _) in urls.take(MAX_URLS).filter_map(|url| host_of(url)) {
+            if list.len() >= MAX_NAMED_HOSTS || list.iter().any(|named| named.host == host) {
+                continue;
+            }
+            let ip = host.parse::<IpAddr>().ok();
+            let key = ip.map_or(Key::Name(&host), Key::Address);
+            let standing = inquiry.ask(environment, daemon, key, at);
+            list.push(NamedHost { ip, standing, host });
+        }
+    }
+
+    fn connection(
+        &mut self,
+        c: &Connection,
+        evidence: &[Evidence],
+        policy: &Policy,
+        inquiry: &mut Inquiry<'_>,
+    ) {
+        self.links.insert(c, &policy.limits, &mut self.counters);
+        let (environment, host) = self.judged_for(c.opener.ip, c.tag, inquiry.environments);
+        let sighting = sighting(&mut self.recent, &mut self.held, c.id);
+        sighting.environment = Some(environment);
+        if sighting.address.is_none() && is_unicast(c.responder.ip) {
+            let key = Key::Address(c.responder.ip.to_canonical());
+            sighting.address = Some(inquiry.ask(environment, host, key, c.first));
+        }
+        for given in c.names.iter().take(MAX_NAMES) {
+            let Some(name) = normalised(&given.name) else { continue };
+            if sighting.names.iter().any(|n| n.name == name && n.origin == given.from) {
+                continue;
+            }
+            if sighting.names.len() < MAX_NAMES {
+                let asked =
+                    inquiry.name(environment, host, name, given.from, c.responder.ip, c.first);
+                sighting.names.push(asked);
+            }
+        }
+        sighting.update(c, evidence);
+    }
+
+    /// Environment and host that an address is judged for: those of the daemon that the link layer
+    /// or the configuration ties it to, else its own.
+    fn judged_for(&self, ip: IpAddr, tag: NetworkTag, environments: &Environments) -> HostAddress {
+        let ip = ip.to_canonical();
+        let environment = environments.id_of(ip, tag);
+        if self.daemons.contains(&(environment, ip)) {
+            return (environment, ip);
+        }
+        if let Some(host) = environments.alias(environment, ip) {
+            return (environment, host);
+        }
+        for other in self.links.tied_to(ip) {
+            let address = (environments.id_of(other, tag), other);
+            if self.daemons.contains(&address) {
+                return address;
+            }
+        }
+        (environment, ip)
+    }
+
+    fn exchange(
+        &mut self,
+        x: &HttpExchange,
+        evidence: &[Evidence],
+        policy: &Policy,
+        inquiry: &mut Inquiry<'_>,
+    ) {
+        let known = self.recent.get(&x.flow).or_else(|| self.held.get(&x.flow));
+        let tag = known.and_then(|s| s.connection.as_ref()).map(|c| c.tag).unwrap_or_default();
+        let (environment, host) = self.judged_for(x.client.ip, tag, inquiry.environments);
+        let sighting = sighting(&mut self.recent, &mut self.held, x.flow);
+        if let Some(known) = sighting.exchanges.get_mut(&x.index) {
+            known.update(Exchange::new(x, evidence));
+            return;
+        }
+        if sighting.exchanges.len() >= policy.limits.exchanges_per_connection {
+            self.counters.exchanges_lost += 1;
+            return;
+        }
+        let mut exchange = Exchange::new(x, evidence);
+        if let Some((authority, _)) = x.host.as_deref().and_then(host_of) {
+            if let Ok(ip) = authority.parse::<IpAddr>() {
+                let ip = ip.to_canonical();
+                if exchange.proxied {
+                    let standing = inquiry.ask(environment, host, Key::Address(ip), x.started);
+                    exchange.address = Some((ip, standing));
+                }
+            } else {
+                if self.multi_tenant.has(&authority) {
+                    let tenant = tenant_of(&authority, &x.target);
+                    exchange.tenant =
+                        Some(inquiry.ask(environment, host, Key::Tenant(&tenant), x.started));
+                }
+                let ip = x.server.ip;
+                exchange.name = Some(inquiry.name(
+                    environment,
+                    host,
+                    authority,
+                    NameOrigin::Http,
+                    ip,
+                    x.started,
+                ));
+            }
+        }
+        sighting.exchanges.insert(x.index, exchange);
+    }
+
+    fn name_answer(
+        &mut self,
+        answer: &NameAnswer,
+        at: Timestamp,
+        policy: &Policy,
+        inquiry: &mut Inquiry<'_>,
+    ) {
+        let names = names_of(answer);
+        let Some(asked) = names.first() else { return };
+        let (environment, client) =
+            self.judged_for(answer.client.ip, NetworkTag::default(), inquiry.environments);
+        let name = inquiry.ask(environment, client, Key::Name(asked), at);
+        for ip in answer.addresses.iter().take(MAX_ADDRESSES) {
+            let ip = ip.to_canonical();
+            let mapping = inquiry.ask(environment, client, Key::NameAddress(asked, ip), at);
+            let record = NameRecord {
+                environment,
+                client,
+                at,
+                last: at,
+                names: names.clone(),
+                name: name.clone(),
+                mapping,
+            };
+            self.names.insert(ip, record, &policy.limits, &mut self.counters);
+        }
+    }
+
+    fn hello(&mut self, hello: &TlsHello, at: Timestamp, inquiry: &mut Inquiry<'_>) {
+        let Some(name) = hello.sni.as_deref().and_then(normalised) else { return };
+        let known = self.recent.get(&hello.flow).or_else(|| self.held.get(&hello.flow));
+        let tag = known.and_then(|s| s.connection.as_ref()).map(|c| c.tag).unwrap_or_default();
+        let (environment, host) = self.judged_for(hello.client.ip, tag, inquiry.environments);
+        let sighting = sighting(&mut self.recent, &mut self.held, hello.flow);
+        if sighting.sni.is_none() {
+            sighting.sni =
+                Some(inquiry.name(environment, host, name, NameOrigin::Sni, hello.server.ip, at));
+        }
+    }
+
+    /// Keeps the table of recent connections within its limit: what lies in a window of its docker
+    /// host is held longer, the rest is forgotten, oldest first.
+    fn forget(&mut self, policy: &Policy) {
+        while self.recent.len() > policy.limits.recent_connections {
+            let Some((id, sighting)) = self.recent.pop_first() else { return };
+            if !self.is_in_a_window(&sighting) {
+                self.counters.connections_forgotten += 1;
+            } else if self.held.len() < policy.limits.held_connections {
+                self.held.insert(id, sighting);
+            } else {
+                self.counters.connections_lost += 1;
+            }
+        }
+    }
+
+    fn is_in_a_window(&self, sighting: &Sighting) -> bool {
+        let Some(c) = sighting.connection.as_ref() else { return false };
+        let opener = c.opener.ip.to_canonical();
+        let tied = self.links.tied_to(opener);
+        std::iter::once(&opener)
+            .chain(&tied)
+            .filter_map(|ip| self.spans.get(ip))
+            .any(|spans| spans.values().any(|(start, end)| c.first >= *start && c.first <= *end))
+    }
+}
+
+/// The connection where it stands, or a new one among the recent.
+fn sighting<'a>(
+    recent: &'a mut BTreeMap<FlowId, Sighting>,
+    held: &'a mut BTreeMap<FlowId, Sighting>,
+    id: FlowId,
+) -> &'a mut Sighting {
+    match held.get_mut(&id) {
+        Some(sighting) => sighting,
+        None => recent.entry(id).or_default(),
+    }
+}
+
+/// Puts `held` in unless what is there tells more; returns how many were pushed out by the limit.
+fn upsert<K: Ord, T>(
+    table: &mut BTreeMap<K, Held<T>>,
+    key: K,
+    held: Held<T>,
+    limit: usize,
+    newer: impl FnOnce(&T) -> bool,
+) -> u64 {
+    match table.get_mut(&key) {
+        Some(old) => {
+            if newer(&old.value) {
+                *old = held;
+            }
+        }
+        None => {
+            table.insert(key, held);
+        }
+    }
+    let mut lost = 0;
+    while table.len() > limit {
+        table.pop_first();
+        lost += 1;
+    }
+    lost
+}
+
+const MAX_DAEMONS: usize = 16_384;
+const MAX_URLS: usize = 1_024;
+const MAX_NAMED_BUILDS: usize = 16_384;
+const MAX_NAMED_HOSTS: usize = 64;
+const MAX_NAMES: usize = 16;
+const MAX_ADDRESSES: usize = 64;

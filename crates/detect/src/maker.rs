@@ -1,0 +1,439 @@
+//! Makers: what makes an image on a host (builds, imports, commits, loads), and the lives of
+//! containers, each tied to the image that it was made of.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use tw_model::{
+    Build, BuildId, Caveat, ContainerAction, ContainerEvent, CreationKind, Endpoint, Evidence,
+    Frontend, ImageCreation, Outcome, Risk, Timestamp,
+};
+
+use crate::environment::{EnvironmentId, Environments};
+use crate::host::{HostId, HostMap};
+use crate::ledger::{Held, Ledger};
+use crate::names::host_of;
+
+/// Where a maker came from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Source<'a> {
+    Build(&'a Held<Build>),
+    Creation(&'a Held<ImageCreation>),
+}
+
+/// Hosts that something names, as they can be compared with what was contacted.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Named {
+    pub(crate) ips: Vec<IpAddr>,
+    pub(crate) names: Vec<String>,
+}
+
+impl Named {
+    pub(crate) fn add_urls<'a>(&mut self, urls: impl Iterator<Item = &'a String>) {
+        for (host, _) in urls.take(MAX_URLS).filter_map(|url| host_of(url)) {
+            match host.parse::<IpAddr>() {
+                Ok(ip) if !self.ips.contains(&ip.to_canonical()) => {
+                    self.ips.push(ip.to_canonical())
+                }
+                Ok(_) => {}
+                Err(_) if !self.names.contains(&host) => self.names.push(host),
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+/// What makes an image.
+#[derive(Clone, Debug)]
+pub(crate) struct Maker<'a> {
+    pub(crate) source: Source<'a>,
+    pub(crate) id: &'a BuildId,
+    pub(crate) host: HostId,
+    pub(crate) environment: EnvironmentId,
+    pub(crate) daemon: Endpoint,
+    pub(crate) client: IpAddr,
+    pub(crate) client_port: u16,
+    /// Start of the window: for a commit, of the life of the container that it froze.
+    pub(crate) opened: Timestamp,
+    pub(crate) started: Timestamp,
+    pub(crate) ended: Timestamp,
+    pub(crate) end_seen: bool,
+    pub(crate) outcome: Outcome,
+    pub(crate) tags: &'a [String],
+    pub(crate) image_id: Option<&'a str>,
+    pub(crate) named: Named,
+    /// Registries that the base images are from.
+    pub(crate) registries: Vec<String>,
+    pub(crate) caveats: &'a [Caveat],
+    pub(crate) evidence: &'a [Evidence],
+    /// What was done with containers of the image, or with the container that was committed.
+    pub(crate) deployed: Deployed,
+}
+
+/// What became of an image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Deployed {
+    pub(crate) started: bool,
+    pub(crate) exec: bool,
+    /// A privileged or host-mounting container of it was started.
+    pub(crate) critical: bool,
+}
+
+impl Maker<'_> {
+    pub(crate) fn is_inferred(&self) -> bool {
+        matches!(self.source, Source::Build(held) if held.value.frontend == Frontend::Inferred)
+    }
+
+    pub(crate) fn commit_of(&self) -> Option<&str> {
+        match self.source {
+            Source::Creation(held) if held.value.kind == CreationKind::Commit => {
+                held.value.container.as_deref()
+            }
+            _ => None,
+        }
+    }
+
+    /// `build of "evil:1"`, `commit of container "job1"`.
+    pub(crate) fn title(&self) -> String {
+        let tag = self.tags.first().map(|tag| crate::text::printable(tag, 80));
+        let what = match self.source {
+            Source::Build(_) if self.is_inferred() => "what looks like a build",
+            Source::Build(_) => "the build",
+            Source::Creation(held) => match held.value.kind {
+                CreationKind::Import => "the import",
+                CreationKind::Commit => "the commit",
+                CreationKind::Load => "the load",
+            },
+        };
+        match tag {
+            Some(tag) => format!("{what} of {tag}"),
+            None if self.is_inferred() => what.to_owned(),
+            None => format!("{what} of an image without a name"),
+        }
+    }
+
+    fn made(&self, image: &str) -> bool {
+        if self.outcome == Outcome::Failed {
+            return false;
+        }
+        let wanted = image_name(image);
+        self.tags.iter().any(|tag| image_name(tag) == wanted)
+            || self.image_id.is_some_and(|id| is_same_id(id, image))
+    }
+}
+
+/// Makers in the order of their start.
+pub(crate) fn makers<'a>(
+    ledger: &'a Ledger,
+    hosts: &HostMap,
+    environments: &Environments,
+) -> Vec<Maker<'a>> {
+    let mut makers: Vec<Maker<'a>> = Vec::new();
+    for held in ledger.builds.values() {
+        let b = &held.value;
+        let Some(host) = hosts.find(environments, held.environment, b.daemon.ip) else { continue };
+        let mut named = Named::default();
+        named.add_urls(b.urls.iter().chain(b.remote.as_ref()));
+        makers.push(Maker {
+            source: Source::Build(held),
+            id: &b.id,
+            host,
+            environment: held.environment,
+            daemon: b.daemon,
+            client: b.client,
+            client_port: b.client_port,
+            opened: b.started,
+            started: b.started,
+            ended: b.ended,
+            end_seen: b.end_seen,
+            outcome: b.outcome,
+            tags: &b.tags,
+            image_id: b.image_id.as_deref(),
+            named,
+            registries: b.base_images.iter().map(|image| registry_of(image)).collect(),
+            caveats: &b.caveats,
+            evidence: &held.evidence,
+            deployed: Deployed::default(),
+        });
+    }
+    for held in ledger.creations.values() {
+        let c = &held.value;
+        let Some(host) = hosts.find(environments, held.environment, c.daemon.ip) else { continue };
+        let mut named = Named::default();
+        named.add_urls(c.source.iter().filter(|source| *source != "-"));
+        makers.push(Maker {
+            source: Source::Creation(held),
+            id: &c.id,
+            host,
+            environment: held.environment,
+            daemon: c.daemon,
+            client: c.client,
+            client_port: c.client_port,
+            opened: c.started,
+            started: c.started,
+            ended: c.ended,
+            end_seen: c.end_seen,
+            outcome: c.outcome,
+            tags: &c.tags,
+            image_id: c.image_id.as_deref(),
+            named,
+            registries: Vec::new(),
+            caveats: &c.caveats,
+            evidence: &held.evidence,
+            deployed: Deployed::default(),
+        });
+    }
+    makers.sort_by(|a, b| (a.started, a.id).cmp(&(b.started, b.id)));
+    makers
+}
+
+/// One container from its first action to its last, as far as seen.
+#[derive(Clone, Debug)]
+pub(crate) struct Life<'a> {
+    pub(crate) host: HostId,
+    pub(crate) events: Vec<&'a Held<ContainerEvent>>,
+    pub(crate) started: Option<Timestamp>,
+    pub(crate) stopped: Option<Timestamp>,
+    /// The maker of its image.
+    pub(crate) built_by: Option<usize>,
+}
+
+impl<'a> Life<'a> {
+    pub(crate) fn first(&self) -> Option<&'a Held<ContainerEvent>> {
+        self.events.first().copied()
+    }
+
+    /// The name that a person would use: name, image or id.
+    pub(crate) fn title(&self) -> String {
+        let name = self
+            .events
+            .iter()
+            .find_map(|e| e.value.name.as_deref().or(e.value.container_id.as_deref()));
+        let image = self.events.iter().find_map(|e| e.value.image.as_deref());
+        let name = crate::text::printable(name.unwrap_or("without a name"), 64);
+        match image {
+            Some(image) => format!("{name} (image {})", crate::text::printable(image, 80)),
+            None => name,
+        }
+    }
+
+    fn note(&mut self, event: &'a Held<ContainerEvent>) {
+        let at = event.value.started;
+        match event.value.action {
+            ContainerAction::Start => self.started = self.started.or(Some(at)),
+            ContainerAction::Stop | ContainerAction::Remove if self.started.is_some() => {
+                self.stopped = self.stopped.or(Some(at));
+            }
+            _ => {}
+        }
+        if self.events.len() < MAX_EVENTS_OF_A_LIFE {
+            self.events.push(event);
+        }
+    }
+
+    /// When it came to run: the start, or else the first exec, if its creation was not seen.
+    fn ran_from(&self) -> Option<Timestamp> {
+        let exec = self.events.iter().find(|e| e.value.action == ContainerAction::Exec);
+        self.started.or_else(|| exec.map(|e| e.value.started))
+    }
+
+    pub(crate) fn risks(&self) -> Vec<Risk> {
+        let mut risks: Vec<Risk> =
+            self.events.iter().flat_map(|e| e.value.risks.iter().copied()).collect();
+        risks.sort_unstable();
+        risks.dedup();
+        risks
+    }
+}
+
+/// Lives of containers in the order of their first action, each tied to the maker of its image;
+/// what became of an image is noted in its maker, and a commit's window opens with the life of
+/// its container.
+pub(crate) fn lives<'a>(
+    ledger: &'a Ledger,
+    hosts: &HostMap,
+    environments: &Environments,
+    makers: &mut [Maker<'a>],
+) -> Vec<Life<'a>> {
+    let mut events: Vec<_> = ledger.containers.iter().collect();
+    events.sort_by_key(|(call, held)| (held.value.started, **call));
+    let mut lives: Vec<Life<'a>> = Vec::new();
+    let mut by_key: BTreeMap<(HostId, String), Vec<usize>> = BTreeMap::new();
+    for (_, held) in events {
+        let event = &held.value;
+        let Some(host) = hosts.find(environments, held.environment, event.daemon.ip) else {
+            continue;
+        };
+        let keys = keys_of(event);
+        let known = keys.iter().find_map(|key| by_key.get(&(host, key.clone()))?.last().copied());
+        let index = match known {
+            Some(index) if event.action != ContainerAction::Create => index,
+            _ => {
+                lives.push(Life {
+                    host,
+                    events: Vec::new(),
+                    started: None,
+                    stopped: None,
+                    built_by: None,
+                });
+                lives.len().saturating_sub(1)
+            }
+        };
+        for key in keys {
+            let list = by_key.entry((host, key)).or_default();
+            if list.last() != Some(&index) {
+                list.push(index);
+            }
+        }
+        if let Some(life) = lives.get_mut(index) {
+            life.note(held);
+        }
+    }
+    for life in &mut lives {
+        tie_to_image(life, makers);
+    }
+    for maker in makers {
+        tie_to_container(maker, &by_key, &lives);
+    }
+    lives
+}
+
+fn tie_to_image(life: &mut Life<'_>, makers: &mut [Maker<'_>]) {
+    let Some(first) = life.first() else { return };
+    let Some(image) = life.events.iter().find_map(|e| e.value.image.as_deref()) else { return };
+    let born = first.value.started;
+    let found = makers
+        .iter()
+        .enumerate()
+        .rev()
+        .find(|(_, m)| m.host == life.host && m.started <= born && m.made(image));
+    let Some((index, _)) = found else { return };
+    life.built_by = Some(index);
+    if let Some(maker) = makers.get_mut(index) {
+        note_deployment(maker, life);
+    }
+}
+
+fn note_deployment(maker: &mut Maker<'_>, life: &Life<'_>) {
+    let started = life.started.is_some();
+    maker.deployed.started |= started;
+    maker.deployed.exec |= life.events.iter().any(|e| e.value.action == ContainerAction::Exec);
+    maker.deployed.critical |= started && life.risks().iter().any(|risk| gives_the_host(*risk));
+}
+
+fn tie_to_container(
+    maker: &mut Maker<'_>,
+    by_key: &BTreeMap<(HostId, String), Vec<usize>>,
+    lives: &[Life<'_>],
+) {
+    let Some(container) = maker.commit_of() else { return };
+    let Some(candidates) = by_key.get(&(maker.host, container.to_owned())) else { return };
+    let lived = |index: &&usize| {
+        let born = lives.get(**index).and_then(Life::first).map(|e| e.value.started);
+        born.is_some_and(|born| born <= maker.started)
+    };
+    let Some(life) = candidates.iter().rev().find(lived).and_then(|index| lives.get(*index)) else {
+        return;
+    };
+    if let Some(ran) = life.ran_from() {
+        maker.opened = maker.opened.min(ran);
+    }
+    maker.deployed.started |= life.started.is_some();
+    maker.deployed.exec |= life.events.iter().any(|e| e.value.action == ContainerAction::Exec);
+    maker.named.add_urls(life.events.iter().flat_map(|e| &e.value.urls));
+}
+
+/// Is a container with that as good as the host? Privileged or host-mounting.
+pub(crate) const fn gives_the_host(risk: Risk) -> bool {
+    matches!(
+        risk,
+        Risk::Privileged | Risk::HostRootMount | Risk::HostPathMount | Risk::DockerSocket
+    )
+}
+
+/// What later calls may name a container by: its name, its id, the short id.
+fn keys_of(event: &ContainerEvent) -> Vec<String> {
+    let mut keys = Vec::new();
+    if let Some(id) = event.container_id.as_deref() {
+        keys.push(id.to_owned());
+        if let Some(short) = id.get(..12)
+            && is_hex(id)
+        {
+            keys.push(short.to_owned());
+        }
+    }
+    if let Some(name) = event.name.as_deref() {
+        keys.push(name.trim_start_matches('/').to_owned());
+    }
+    keys
+}
+
+/// `alpine` and `docker.io/library/alpine:latest` are one image.
+fn image_name(image: &str) -> String {
+    let mut rest = image;
+    for prefix in ["docker.io/", "index.docker.io/", "localhost/", "library/"] {
+        rest = rest.strip_prefix(prefix).unwrap_or(rest);
+    }
+    let last = rest.rsplit('/').next().unwrap_or(rest);
+    if last.contains(':') || rest.contains('@') {
+        rest.to_owned()
+    } else {
+        format!("{rest}:latest")
+    }
+}
+
+/// Is `written` the id, or the beginning of it, of 12 digits at least?
+fn is_same_id(id: &str, written: &str) -> bool {
+    let id = id.strip_prefix("sha256:").unwrap_or(id);
+    let written = written.strip_prefix("sha256:").unwrap_or(written);
+    written.len() >= 12 && is_hex(written) && id.starts_with(written)
+}
+
+fn is_hex(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+/// Host of the registry that an image name means; `docker.io` where it names none.
+fn registry_of(image: &str) -> String {
+    match image.split_once('/') {
+        Some((host, _)) if host.contains(['.', ':']) || host == "localhost" => {
+            host_of(host).map_or_else(String::new, |(host, _)| host)
+        }
+        _ => "docker.io".to_owned(),
+    }
+}
+
+const MAX_URLS: usize = 1_024;
+const MAX_EVENTS_OF_A_LIFE: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_has_one_name_in_every_spelling() {
+        for spelling in
+            ["alpine", "alpine:latest", "docker.io/library/alpine", "library/alpine:latest"]
+        {
+            assert_eq!(image_name(spelling), "alpine:latest");
+        }
+        assert_eq!(image_name("reg.example:5000/a/b"), "reg.example:5000/a/b:latest");
+        assert_ne!(image_name("evil:1"), image_name("evil:2"));
+    }
+
+    #[test]
+    fn a_short_id_is_an_id_but_a_word_is_none() {
+        let id = "sha256:88ee6f066361466764023ad791f6a30cff86285a372c1f524257a6ef853fd692";
+        assert!(is_same_id(id, "88ee6f066361"));
+        assert!(is_same_id(id, id));
+        assert!(!is_same_id(id, "88ee6f"));
+        assert!(!is_same_id(id, ""));
+    }
+
+    #[test]
+    fn the_registry_of_an_image_is_what_docker_would_ask() {
+        assert_eq!(registry_of("alpine:3.18"), "docker.io");
+        assert_eq!(registry_of("team/app"), "docker.io");
+        assert_eq!(registry_of("registry.corp.example:5000/base/alpine"), "registry.corp.example");
+    }
+}

@@ -1,0 +1,234 @@
+//! Names of addresses, as DNS answers gave them, and the dated lists of names that mean something.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
+
+use serde::Deserialize;
+use tw_model::{NameAnswer, Timestamp};
+
+use crate::Answer;
+use crate::environment::EnvironmentId;
+use crate::policy::{Counters, Limits};
+
+/// One DNS answer for one address.
+#[derive(Clone, Debug)]
+pub(crate) struct NameRecord {
+    pub(crate) environment: EnvironmentId,
+    pub(crate) client: IpAddr,
+    /// First and latest time of this answer.
+    pub(crate) at: Timestamp,
+    pub(crate) last: Timestamp,
+    /// The name that was asked, then the canonical names on the way.
+    pub(crate) names: Vec<String>,
+    /// How the asked name stood before this answer.
+    pub(crate) name: Answer,
+    /// How "this name has this address" stood before this answer.
+    pub(crate) mapping: Answer,
+}
+
+/// DNS answers by address, within limits; the address that was named first is forgotten first.
+#[derive(Debug, Default)]
+pub(crate) struct NameTable {
+    by_address: BTreeMap<IpAddr, Vec<NameRecord>>,
+    order: VecDeque<IpAddr>,
+}
+
+impl NameTable {
+    pub(crate) fn insert(
+        &mut self,
+        ip: IpAddr,
+        record: NameRecord,
+        limits: &Limits,
+        counters: &mut Counters,
+    ) {
+        let records = self.by_address.entry(ip).or_insert_with(|| {
+            self.order.push_back(ip);
+            Vec::new()
+        });
+        let same = |r: &&mut NameRecord| {
+            r.client == record.client && r.names.first() == record.names.first()
+        };
+        if let Some(known) = records.iter_mut().find(same) {
+            known.merge(record);
+        } else if records.len() < limits.names_per_address {
+            records.push(record);
+        } else {
+            counters.names_lost += 1;
+        }
+        while self.by_address.len() > limits.named_addresses {
+            let Some(oldest) = self.order.pop_front() else { return };
+            let lost = self.by_address.remove(&oldest).map_or(0, |records| records.len());
+            counters.names_lost += u64::try_from(lost).unwrap_or(u64::MAX);
+        }
+    }
+
+    /// Answers for that address in that environment.
+    pub(crate) fn of(
+        &self,
+        environment: EnvironmentId,
+        ip: IpAddr,
+    ) -> impl Iterator<Item = &NameRecord> {
+        let records = self.by_address.get(&ip.to_canonical());
+        records.into_iter().flatten().filter(move |r| r.environment == environment)
+    }
+}
+
+impl NameRecord {
+    /// The earliest answer counts: what was asked of the store then was asked before anything was
+    /// recorded.
+    fn merge(&mut self, other: Self) {
+        let last = self.last.max(other.last);
+        if other.at < self.at {
+            *self = other;
+        }
+        self.last = last;
+    }
+}
+
+/// The names of an answer: asked first, then canonical, without repetition, at most 8.
+pub(crate) fn names_of(answer: &NameAnswer) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for name in std::iter::once(&answer.query).chain(&answer.cnames) {
+        let Some(name) = normalised(name) else { continue };
+        if !names.contains(&name) && names.len() < 8 {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// Lower case, without the final dot; `None` for an address, an empty or an overlong name.
+pub(crate) fn normalised(name: &str) -> Option<String> {
+    let name = name.trim_end_matches('.');
+    if name.is_empty() || name.len() > 255 || name.parse::<IpAddr>().is_ok() {
+        return None;
+    }
+    Some(name.to_ascii_lowercase())
+}
+
+/// Host and port of a URL, an authority, or a bare host with or without a path. User info is
+/// skipped; `git@host:path` is understood.
+pub(crate) fn host_of(url: &str) -> Option<(String, Option<u16>)> {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or(rest);
+    let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let (host, port) = if let Some(v6) = authority.strip_prefix('[') {
+        let (host, after) = v6.split_once(']')?;
+        (host, after.strip_prefix(':'))
+    } else if authority.parse::<std::net::Ipv6Addr>().is_ok() {
+        (authority, None)
+    } else {
+        match authority.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (authority, None),
+        }
+    };
+    let host = host.trim_end_matches('.').to_ascii_lowercase();
+    if host.is_empty() || host.len() > 255 || host.contains(char::is_whitespace) {
+        return None;
+    }
+    Some((host, port.and_then(|port| port.parse().ok())))
+}
+
+/// `name/seg1/seg2` of a URL on a multi-tenant name; shorter where the path is.
+pub(crate) fn tenant_of(host: &str, target: &str) -> String {
+    let path = match target.split_once("://") {
+        Some((_, rest)) => rest.split_once('/').map_or("", |(_, path)| path),
+        None => target,
+    };
+    let path = path.split(['?', '#']).next().unwrap_or("");
+    let mut key = String::from(host);
+    for segment in path.split('/').filter(|s| !s.is_empty()).take(2) {
+        key.push('/');
+        key.extend(segment.chars().take(200));
+    }
+    key
+}
+
+/// A list of host patterns: exact names, and `*` for one or more labels (or part of one).
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(crate) struct HostList {
+    as_of: String,
+    hosts: Vec<String>,
+}
+
+impl HostList {
+    /// Public registries, by the data file.
+    pub(crate) fn public_registries() -> Self {
+        serde_json::from_str(include_str!("../data/public-registries.json")).unwrap_or_default()
+    }
+
+    /// Names under which anybody may publish, by the data file.
+    pub(crate) fn multi_tenant() -> Self {
+        serde_json::from_str(include_str!("../data/multi-tenant.json")).unwrap_or_default()
+    }
+
+    pub(crate) fn from_patterns(patterns: &[String]) -> Self {
+        Self {
+            as_of: String::new(),
+            hosts: patterns.iter().map(|p| p.to_ascii_lowercase()).collect(),
+        }
+    }
+
+    /// Date of the list.
+    pub(crate) fn as_of(&self) -> &str {
+        &self.as_of
+    }
+
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.hosts.iter().any(|pattern| matches_pattern(pattern, name))
+    }
+}
+
+/// One `*` at most is understood; it stands for at least one character.
+fn matches_pattern(pattern: &str, name: &str) -> bool {
+    let Some((head, tail)) = pattern.split_once('*') else { return pattern == name };
+    let Some(rest) = name.strip_prefix(head) else { return false };
+    rest.len() > tail.len() && rest.ends_with(tail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_found_in_every_spelling_of_a_url() {
+        let host = |url: &str| host_of(url).map(|(h, p)| format!("{h} {p:?}")).unwrap_or_default();
+        assert_eq!(host("http://203.0.113.77/xmrig"), "203.0.113.77 None");
+        assert_eq!(host("https://u:p@Evil.Example.:8443/x?y#z"), "evil.example Some(8443)");
+        assert_eq!(host("http://[2001:db8::1]:80/"), "2001:db8::1 Some(80)");
+        assert_eq!(host("git@git.example:ops/agent.git"), "git.example None");
+        assert_eq!(host("evil.example/x"), "evil.example None");
+        assert_eq!(host("2001:db8::1"), "2001:db8::1 None");
+        assert_eq!(host_of("http:///x"), None);
+        assert_eq!(host_of("http://[::1"), None);
+    }
+
+    #[test]
+    fn the_data_files_parse_and_are_dated() {
+        for list in [HostList::public_registries(), HostList::multi_tenant()] {
+            assert_eq!(list.as_of().len(), 10);
+            assert!(list.hosts.len() > 20);
+            assert!(list.hosts.iter().all(|h| h.matches('*').count() <= 1));
+        }
+    }
+
+    #[test]
+    fn patterns_match_whole_labels_only_below_their_domain() {
+        let list = HostList::multi_tenant();
+        assert!(list.has("raw.githubusercontent.com"));
+        assert!(list.has("bucket.s3.eu-west-1.amazonaws.com"));
+        assert!(!list.has("notgithub.com"));
+        assert!(!list.has("github.com.evil.example"));
+        let registries = HostList::public_registries();
+        assert!(registries.has("docker-images-prod.6aa30f8b.r2.cloudflarestorage.com"));
+        assert!(!registries.has("docker.io.evil.example"));
+    }
+
+    #[test]
+    fn a_tenant_is_the_name_and_two_segments() {
+        assert_eq!(tenant_of("github.com", "/a/b/c?d"), "github.com/a/b");
+        assert_eq!(tenant_of("github.com", "https://github.com//a"), "github.com/a");
+        assert_eq!(tenant_of("github.com", "/"), "github.com");
+    }
+}

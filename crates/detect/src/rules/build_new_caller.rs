@@ -1,0 +1,55 @@
+//! `build-new-caller`: somebody who was never seen at this daemon, or never building there, makes
+//! an image on it.
+
+use tw_model::{Rule, Severity};
+
+use crate::destination::Level;
+use crate::draft::Drafts;
+use crate::plain::{Plain, standing};
+use crate::scene::Scene;
+use crate::window::Owner;
+
+pub(super) fn judge(scene: &Scene<'_>, drafts: &mut Drafts) {
+    for (index, maker) in scene.makers.iter().enumerate() {
+        let caller = scene.caller(maker.environment, maker.client, maker.daemon.ip);
+        if caller.is_known_builder || (caller.level == Level::Unknown && !caller.outside) {
+            continue;
+        }
+        let severity = match (caller.is_new(), caller.outside) {
+            (true, true) => Severity::Medium,
+            _ => Severity::Low,
+        };
+        let summary = format!(
+            "{} asked the Docker API at {} for {} at {}. This caller is {}.",
+            maker.client,
+            maker.daemon,
+            maker.title(),
+            maker.started,
+            standing(&caller)
+        );
+        let plain = Plain {
+            rule: Rule::BuildNewCaller,
+            subject: maker.client.to_string(),
+            environment: maker.environment,
+            host: maker.host,
+            docker_host: maker.daemon.ip,
+            client: maker.client,
+            client_port: maker.client_port,
+            at: maker.started,
+            last: maker.ended,
+            severity,
+            techniques: vec!["T1612"],
+            title: format!(
+                "A caller that is no builder here, {}, made an image on docker host {}",
+                maker.client, maker.daemon.ip
+            ),
+            summary,
+            about_caller: true,
+            builds: vec![maker.id.clone()],
+            caveats: maker.caveats.iter().copied().collect(),
+            owner: Some(Owner::Maker(index)),
+            evidence: maker.evidence,
+        };
+        drafts.add(plain.into_draft(scene));
+    }
+}

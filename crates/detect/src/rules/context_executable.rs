@@ -1,0 +1,52 @@
+//! `context-executable`: the uploaded build context holds programs, and the caller is no known
+//! builder. The payload came with the call, so there is no destination.
+
+use tw_model::{Rule, Severity};
+
+use crate::draft::Drafts;
+use crate::maker::Source;
+use crate::plain::{Plain, standing};
+use crate::scene::Scene;
+use crate::text::list;
+use crate::window::Owner;
+
+pub(super) fn judge(scene: &Scene<'_>, drafts: &mut Drafts) {
+    for (index, maker) in scene.makers.iter().enumerate() {
+        let Source::Build(held) = maker.source else { continue };
+        let executables = held.value.context.as_ref().map_or(&[][..], |c| c.executables.as_slice());
+        let caller = scene.caller(maker.environment, maker.client, maker.daemon.ip);
+        if executables.is_empty() || !caller.is_strange() {
+            continue;
+        }
+        let severity = if caller.is_new() { Severity::Medium } else { Severity::Low };
+        let plain = Plain {
+            rule: Rule::ContextExecutable,
+            subject: maker.client.to_string(),
+            environment: maker.environment,
+            host: maker.host,
+            docker_host: maker.daemon.ip,
+            client: maker.client,
+            client_port: maker.client_port,
+            at: maker.started,
+            last: maker.ended,
+            severity,
+            techniques: vec!["T1612"],
+            title: format!(
+                "{} sent programs with a build to docker host {}",
+                maker.client, maker.daemon.ip
+            ),
+            summary: format!(
+                "The context of {} holds files that begin like programs or scripts: {}. The caller is {}.",
+                maker.title(),
+                list(executables, 5),
+                standing(&caller)
+            ),
+            about_caller: true,
+            builds: vec![maker.id.clone()],
+            caveats: maker.caveats.iter().copied().collect(),
+            owner: Some(Owner::Maker(index)),
+            evidence: maker.evidence,
+        };
+        drafts.add(plain.into_draft(scene));
+    }
+}

@@ -1,0 +1,76 @@
+//! `image-created` (MITRE's NewImageThreshold): images made on one host within 24 hours by callers
+//! that are no known builders; by known builders it is information.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tw_model::{Outcome, Rule, Severity, Timestamp};
+
+use crate::draft::Drafts;
+use crate::host::HostId;
+use crate::plain::{Plain, standing};
+use crate::scene::Scene;
+use crate::text::list;
+use crate::window::Owner;
+
+pub(super) fn judge(scene: &Scene<'_>, drafts: &mut Drafts) {
+    let mut strangers: BTreeMap<HostId, Vec<Timestamp>> = BTreeMap::new();
+    for maker in scene.makers.iter().filter(|m| made_one(m)) {
+        let caller = scene.caller(maker.environment, maker.client, maker.daemon.ip);
+        if !caller.is_known_builder {
+            strangers.entry(maker.host).or_default().push(maker.started);
+        }
+    }
+    for (index, maker) in scene.makers.iter().enumerate().filter(|(_, m)| made_one(m)) {
+        let caller = scene.caller(maker.environment, maker.client, maker.daemon.ip);
+        let made = strangers.get(&maker.host).map_or(0, |times| within_a_day(times, maker.started));
+        let severity = match (caller.is_known_builder, made >= scene.policy.new_image_threshold) {
+            (true, _) => Severity::Info,
+            (false, true) => Severity::Medium,
+            (false, false) => Severity::Low,
+        };
+        let tags = if maker.tags.is_empty() { "no name".to_owned() } else { list(maker.tags, 3) };
+        let plain = Plain {
+            rule: Rule::ImageCreated,
+            subject: maker.client.to_string(),
+            environment: maker.environment,
+            host: maker.host,
+            docker_host: maker.daemon.ip,
+            client: maker.client,
+            client_port: maker.client_port,
+            at: maker.started,
+            last: maker.ended,
+            severity,
+            techniques: vec!["T1612"],
+            title: format!(
+                "Images were made on docker host {} for {}",
+                maker.daemon.ip, maker.client
+            ),
+            summary: format!(
+                "The daemon at {} made an image ({tags}) for {} at {}. The caller is {}. Callers that are no known builders made {made} on this host within 24 hours.",
+                maker.daemon,
+                maker.client,
+                maker.started,
+                standing(&caller)
+            ),
+            about_caller: true,
+            builds: vec![maker.id.clone()],
+            caveats: maker.caveats.iter().copied().collect(),
+            owner: Some(Owner::Maker(index)),
+            evidence: maker.evidence,
+        };
+        drafts.add(plain.into_draft(scene));
+    }
+}
+
+/// Was an image made, as far as can be told? Of an inferred build it cannot.
+fn made_one(maker: &crate::maker::Maker<'_>) -> bool {
+    !maker.is_inferred() && matches!(maker.outcome, Outcome::Succeeded | Outcome::Unknown)
+}
+
+/// How many of these (in order) lie within the 24 hours that end at `at`.
+fn within_a_day(times: &[Timestamp], at: Timestamp) -> usize {
+    let day = Duration::from_secs(86_400);
+    let upto = times.partition_point(|t| *t <= at);
+    upto.saturating_sub(times.partition_point(|t| *t < at.minus(day)))
+}

@@ -1,0 +1,189 @@
+//! One judgement's view of everything: hosts, makers, lives, contacts and who they belong to.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use tw_model::{Caveat, ContainerAction, Endpoint, Evidence, Timestamp};
+
+use crate::Knowledge;
+use crate::destination::{Contact, Level, Reading, level};
+use crate::environment::{EnvironmentId, Environments};
+use crate::host::HostMap;
+use crate::ledger::Ledger;
+use crate::maker::{Deployed, Life, Maker, lives, makers};
+use crate::names::HostList;
+use crate::policy::Policy;
+use crate::window::{Attribution, Owner, Phase, Windows};
+
+/// The lists that contacts are judged by.
+#[derive(Clone, Debug)]
+pub(crate) struct Lists {
+    pub(crate) public_registries: HostList,
+    pub(crate) allowed_registries: HostList,
+    pub(crate) multi_tenant: HostList,
+}
+
+/// Everything, joined.
+pub(crate) struct Scene<'a> {
+    pub(crate) ledger: &'a Ledger,
+    pub(crate) policy: &'a Policy,
+    pub(crate) environments: &'a Environments,
+    pub(crate) lists: &'a Lists,
+    pub(crate) hosts: HostMap,
+    pub(crate) makers: Vec<Maker<'a>>,
+    pub(crate) lives: Vec<Life<'a>>,
+    pub(crate) contacts: Vec<(Contact<'a>, Option<Attribution>)>,
+}
+
+/// How a caller stands with a daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Caller {
+    pub(crate) level: Level,
+    pub(crate) is_known_builder: bool,
+    /// Outside the networks of the environment.
+    pub(crate) outside: bool,
+    pub(crate) watched_since: Option<Timestamp>,
+    pub(crate) baseline: bool,
+    pub(crate) first_seen: Option<Timestamp>,
+}
+
+impl Caller {
+    pub(crate) fn is_new(&self) -> bool {
+        self.level == Level::Environment
+    }
+
+    /// New, or unknown and from outside: worth a word where it does what only users should.
+    pub(crate) fn is_strange(&self) -> bool {
+        self.is_new() || (self.level == Level::Unknown && self.outside)
+    }
+}
+
+/// What a finding says of the owner of a window.
+#[derive(Clone, Debug)]
+pub(crate) struct OwnerView<'a> {
+    pub(crate) environment: EnvironmentId,
+    pub(crate) daemon: Endpoint,
+    pub(crate) client: IpAddr,
+    pub(crate) client_port: u16,
+    pub(crate) started: Timestamp,
+    pub(crate) title: String,
+    pub(crate) caveats: BTreeSet<Caveat>,
+    pub(crate) inferred: bool,
+    pub(crate) deployed: Deployed,
+    pub(crate) evidence: &'a [Evidence],
+}
+
+impl<'a> Scene<'a> {
+    pub(crate) fn new(
+        ledger: &'a Ledger,
+        policy: &'a Policy,
+        environments: &'a Environments,
+        lists: &'a Lists,
+    ) -> Self {
+        let hosts = HostMap::new(&ledger.daemons, &ledger.links, environments);
+        let mut makers = makers(ledger, &hosts, environments);
+        let lives = lives(ledger, &hosts, environments, &mut makers);
+        let base_registries = makers.iter().flat_map(|m| m.registries.iter().cloned()).collect();
+        let reading = Reading {
+            ledger,
+            policy,
+            environments,
+            hosts: &hosts,
+            public_registries: &lists.public_registries,
+            allowed_registries: &lists.allowed_registries,
+            multi_tenant: &lists.multi_tenant,
+            base_registries: &base_registries,
+        };
+        let contacts = reading.contacts();
+        let windows = Windows::new(hosts.len(), &makers, &lives, policy);
+        let contacts = contacts
+            .into_iter()
+            .map(|contact| {
+                let attribution = windows.attribute(&contact);
+                (contact, attribution)
+            })
+            .collect();
+        Self { ledger, policy, environments, lists, hosts, makers, lives, contacts }
+    }
+
+    pub(crate) fn caller(
+        &self,
+        environment: EnvironmentId,
+        client: IpAddr,
+        daemon: IpAddr,
+    ) -> Caller {
+        let answers = self.ledger.callers.get(&(environment, client, daemon));
+        let answer = answers.map(|a| &a.caller);
+        let first_seen = match answer.map(|a| &a.environment) {
+            Some(Knowledge::Touched { first_seen, .. }) => Some(*first_seen),
+            _ => None,
+        };
+        Caller {
+            level: answer.map_or(Level::Unknown, level),
+            is_known_builder: answers.is_some_and(|a| a.builder.environment == Knowledge::Known),
+            outside: !self.environments.has(environment, client),
+            watched_since: answer.and_then(|a| a.watched_since),
+            baseline: answer.is_some_and(|a| a.baseline),
+            first_seen,
+        }
+    }
+
+    pub(crate) fn maker(&self, owner: Owner) -> Option<&Maker<'a>> {
+        match owner {
+            Owner::Maker(index) => self.makers.get(index),
+            Owner::Life(_) => None,
+        }
+    }
+
+    /// What to say of the owner of a window that was open at `at`.
+    pub(crate) fn owner_view(
+        &self,
+        owner: Owner,
+        phase: Phase,
+        at: Timestamp,
+    ) -> Option<OwnerView<'a>> {
+        match owner {
+            Owner::Maker(index) => self.makers.get(index).map(maker_view),
+            Owner::Life(index) => self.lives.get(index).and_then(|life| life_view(life, phase, at)),
+        }
+    }
+}
+
+fn maker_view<'a>(maker: &Maker<'a>) -> OwnerView<'a> {
+    let mut caveats: BTreeSet<Caveat> = maker.caveats.iter().copied().collect();
+    if !maker.end_seen {
+        caveats.insert(Caveat::EndUnseen);
+    }
+    OwnerView {
+        environment: maker.environment,
+        daemon: maker.daemon,
+        client: maker.client,
+        client_port: maker.client_port,
+        started: maker.started,
+        title: maker.title(),
+        caveats,
+        inferred: maker.is_inferred(),
+        deployed: maker.deployed,
+        evidence: maker.evidence,
+    }
+}
+
+fn life_view<'a>(life: &Life<'a>, phase: Phase, at: Timestamp) -> Option<OwnerView<'a>> {
+    let wanted = if phase == Phase::Exec { ContainerAction::Exec } else { ContainerAction::Start };
+    let begun = |e: &&&crate::ledger::Held<tw_model::ContainerEvent>| e.value.started <= at;
+    let matching = life.events.iter().rev().filter(begun).find(|e| e.value.action == wanted);
+    let held = matching.copied().or_else(|| life.first())?;
+    let what = if phase == Phase::Exec { "an exec in container" } else { "a run of container" };
+    Some(OwnerView {
+        environment: held.environment,
+        daemon: held.value.daemon,
+        client: held.value.client,
+        client_port: held.value.client_port,
+        started: held.value.started,
+        title: format!("{what} {}", life.title()),
+        caveats: BTreeSet::new(),
+        inferred: false,
+        deployed: Deployed::default(),
+        evidence: &held.evidence,
+    })
+}

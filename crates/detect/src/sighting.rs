@@ -1,0 +1,113 @@
+//! What is remembered of one connection: itself, the exchanges on it, and how its address and
+//! names stood when they were first seen.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use tw_model::{Connection, Evidence, HttpExchange, Timestamp};
+
+use crate::Answer;
+use crate::environment::EnvironmentId;
+use crate::text::shortened;
+
+/// A connection, as far as told. The parts may arrive in any order.
+#[derive(Debug, Default)]
+pub(crate) struct Sighting {
+    pub(crate) connection: Option<Connection>,
+    pub(crate) evidence: Vec<Evidence>,
+    pub(crate) environment: Option<EnvironmentId>,
+    /// How the responder's address stood.
+    pub(crate) address: Option<Answer>,
+    pub(crate) sni: Option<Asked>,
+    pub(crate) exchanges: BTreeMap<u64, Exchange>,
+    /// Names that came with the connection itself.
+    pub(crate) names: Vec<Asked>,
+}
+
+/// A name with how it stood when it was first seen on this connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    pub(crate) name: String,
+    pub(crate) origin: tw_model::NameOrigin,
+    pub(crate) standing: Answer,
+    /// Whether DNS had given this name this address before.
+    pub(crate) mapping: Answer,
+}
+
+/// An exchange, reduced to what the join needs.
+#[derive(Clone, Debug)]
+pub(crate) struct Exchange {
+    pub(crate) host: Option<String>,
+    pub(crate) target: String,
+    pub(crate) url: Option<String>,
+    pub(crate) sha256: Option<String>,
+    pub(crate) executable: bool,
+    pub(crate) proxied: bool,
+    pub(crate) started: Timestamp,
+    pub(crate) ended: Timestamp,
+    pub(crate) evidence: Vec<Evidence>,
+    /// How the requested authority stood: address or name, and the tenant on a multi-tenant name.
+    pub(crate) address: Option<(IpAddr, Answer)>,
+    pub(crate) name: Option<Asked>,
+    pub(crate) tenant: Option<Answer>,
+}
+
+impl Exchange {
+    pub(crate) fn new(x: &HttpExchange, evidence: &[Evidence]) -> Self {
+        Self {
+            host: x.host.as_deref().map(|h| shortened(h, 300)),
+            target: shortened(&x.target, MAX_URL_CHARS),
+            url: x.url.as_deref().map(|u| shortened(u, MAX_URL_CHARS)),
+            sha256: x.sha256.as_deref().map(|s| shortened(s, 64)),
+            executable: x.executable,
+            proxied: x.proxy.is_some(),
+            started: x.started,
+            ended: x.ended,
+            evidence: evidence.iter().take(2).copied().collect(),
+            address: None,
+            name: None,
+            tenant: None,
+        }
+    }
+
+    /// Takes what is newer; what was asked of the store at first sight stays.
+    pub(crate) fn update(&mut self, newer: Self) {
+        let asked = (self.address.take(), self.name.take(), self.tenant.take());
+        if newer.ended >= self.ended {
+            *self = newer;
+        }
+        (self.address, self.name, self.tenant) = asked;
+    }
+
+    /// Is this the registry protocol (OCI Distribution Specification: end-1 to end-13)? A path
+    /// that merely begins with `/v2/` is not.
+    pub(crate) fn is_registry(&self) -> bool {
+        let path = self.target.split(['?', '#']).next().unwrap_or("");
+        let Some(rest) = path.strip_prefix("/v2") else { return false };
+        rest.is_empty()
+            || rest == "/"
+            || ["/manifests/", "/blobs/", "/tags/list", "/referrers/"]
+                .iter()
+                .any(|p| rest.contains(p))
+            || rest == "/_catalog"
+    }
+}
+
+impl Sighting {
+    /// Takes the connection if it tells more than what is there.
+    pub(crate) fn update(&mut self, c: &Connection, evidence: &[Evidence]) {
+        let newer =
+            self.connection.as_ref().is_none_or(|old| (c.ended, c.last) >= (old.ended, old.last));
+        if newer {
+            self.connection = Some(c.clone());
+        }
+        for e in evidence {
+            if self.evidence.len() < MAX_EVIDENCE && !self.evidence.contains(e) {
+                self.evidence.push(*e);
+            }
+        }
+    }
+}
+
+const MAX_EVIDENCE: usize = 8;
+const MAX_URL_CHARS: usize = 2_048;
