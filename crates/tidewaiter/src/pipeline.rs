@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use tw_detect::{Detector, Judgement, Learner};
-use tw_model::{Evidence, Observation, ObservationBody, RecordNumber, Secrets, SourceId, Timestamp};
+use tw_model::{Evidence, Observation, ObservationBody, Secrets, SourceId, Timestamp};
 use tw_store::{How, Memory};
 use tw_wire::Frame;
 
@@ -64,7 +64,6 @@ impl<M: Memory> Pipeline<M> {
         let mut case = Case::default();
         let Rest { detector, memory, .. } = rest;
         detector.finish(memory, &mut |judgement| case.take(judgement));
-        case.sort();
         let mut reached: Vec<Evidence> = self.reached.into_values().collect();
         reached.sort_by_key(|place| place.source);
         Outcome {
@@ -130,13 +129,5 @@ fn watch<M: Memory>(
     if due {
         watched.insert(environment.to_owned(), at);
         memory.watching(environment, at);
-    }
-}
-
-/// 1-based frame number of a place, 0 for a flow record.
-pub(crate) const fn frame_number(place: &Evidence) -> u64 {
-    match place.record {
-        RecordNumber::Frame(number) => number,
-        RecordNumber::Record(_) => 0,
     }
 }

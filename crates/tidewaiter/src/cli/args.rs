@@ -115,20 +115,59 @@ pub(crate) struct Seen {
 pub(crate) enum SeenCommand {
     /// Size, fill and error probability of the store
     Stats,
-    /// Why is this known? (address, name, registry host:port, digest)
+    /// Why is this known? Tells who saw it first, when, on how many days, and what that makes of it
     Query {
-        /// What to look up
+        /// An address, a name, `host:port` of a registry, a digest; or `axis=value`
         key: String,
     },
     /// List what is remembered, as JSON lines
-    List,
-    /// Make something known
+    List(Filter),
+    /// Make something known from now on
     Accept {
-        /// What to accept
+        /// What, as for `query`
         key: String,
     },
-    /// Check the store
+    /// Take in a list (a key a line) or an export of another store; `-` for standard input
+    Import {
+        /// The list
+        file: PathBuf,
+    },
+    /// Write what is remembered, for `import` or a spreadsheet
+    Export {
+        #[command(flatten)]
+        filter: Filter,
+        /// Comma-separated values instead of JSON lines
+        #[arg(long)]
+        csv: bool,
+    },
+    /// Take in another data folder, without loss and in any order
+    Merge {
+        /// The other folder
+        from: PathBuf,
+    },
+    /// Forget what fits
+    Forget {
+        #[command(flatten)]
+        filter: Filter,
+        /// Only say what would go
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Check the store against itself
     Verify,
+}
+
+/// Which records are meant; everything left open means all.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Filter {
+    /// Of this key, as for `query`
+    pub(crate) key: Option<String>,
+    /// Of this axis: address, name, caller, builder, registry, repository, digest, …
+    #[arg(long)]
+    pub(crate) axis: Option<String>,
+    /// Rows of this host
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) host: Option<std::net::IpAddr>,
 }
 
 #[derive(clap::Args, Debug)]

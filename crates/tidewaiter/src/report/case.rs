@@ -1,6 +1,7 @@
 //! Everything that one run found, in the order in which it is printed.
 
 use super::json::About;
+use tw_detect::Judgement;
 use tw_model::{
     Anomaly, Build, ContainerEvent, Evidence, Finding, ImageCreation, Incident, Severity, Timestamp,
 };
@@ -42,6 +43,25 @@ pub(crate) struct Case {
 }
 
 impl Case {
+    /// Takes in what the detector judged.
+    pub(crate) fn take(&mut self, judgement: Judgement) {
+        match judgement {
+            Judgement::Finding(finding) => self.findings.push(*finding),
+            Judgement::Incident(incident) => self.incidents.push(*incident),
+            Judgement::Build { environment, build, evidence } => {
+                self.builds.push(Told { at: build.started, environment, evidence, body: *build });
+            }
+            Judgement::ImageCreation { environment, creation, evidence } => {
+                let at = creation.started;
+                self.creations.push(Told { at, environment, evidence, body: *creation });
+            }
+            Judgement::Container { environment, event, evidence } => {
+                let at = event.started;
+                self.containers.push(Told { at, environment, evidence, body: *event });
+            }
+        }
+    }
+
     /// Was anything known before, on any axis that a finding is about?
     pub(crate) fn has_baseline(&self) -> bool {
         let mut novelties = self.findings.iter().filter_map(|finding| finding.novelty.as_ref());
