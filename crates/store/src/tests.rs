@@ -1,0 +1,5 @@
+//! The store as its callers use it.
+
+mod contents;
+mod knowledge;
+mod persistence;
