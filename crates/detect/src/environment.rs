@@ -184,7 +184,9 @@ impl Environments {
 const DEFAULT: &str = "default";
 
 /// RFC 1918, RFC 6598, RFC 4193 (unique local), link-local and loopback addresses.
-fn private_networks() -> Vec<Network> {
+/// The networks of `default` where nothing is configured.
+#[must_use]
+pub fn private_networks() -> Vec<Network> {
     [
         "10.0.0.0/8",
         "172.16.0.0/12",

@@ -37,7 +37,7 @@ mod text;
 mod window;
 
 pub use detector::{Detector, Judgement};
-pub use environment::{Environment, Environments, Network, NotANetwork};
+pub use environment::{Environment, Environments, Network, NotANetwork, private_networks};
 pub use learner::Learner;
 pub use policy::{Counters, Limits, Policy};
 pub use seen::{Answer, Fact, Key, Knowledge, Seen};

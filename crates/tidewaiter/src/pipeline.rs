@@ -4,16 +4,19 @@
 use std::collections::HashMap;
 
 use tw_detect::{Detector, Judgement, Learner};
-use tw_model::{Evidence, Observation, ObservationBody, Secrets, SourceId, Timestamp};
+use tw_model::{Anomaly, Evidence, Observation, ObservationBody, Secrets, SourceId, Timestamp};
 use tw_store::{How, Memory};
 use tw_wire::Frame;
 
 use crate::engine::{Counters, Engine, Limits};
-use crate::report::case::Case;
+use crate::report::case::{Case, Told};
 use crate::settings::Settings;
 
 /// Packet time between two notes that an environment is being watched.
 const WATCH_EVERY: std::time::Duration = std::time::Duration::from_secs(600);
+
+/// Anomalies that are printed one by one; the engine counts all.
+const ANOMALIES: usize = 10_000;
 
 /// One run.
 pub(crate) struct Pipeline<M> {
@@ -30,6 +33,7 @@ struct Rest<M> {
     how: How,
     settings: Settings,
     watched: HashMap<String, Timestamp>,
+    anomalies: Vec<Told<Anomaly>>,
 }
 
 impl<M: Memory> Pipeline<M> {
@@ -39,7 +43,7 @@ impl<M: Memory> Pipeline<M> {
         let learner = Learner::new(settings.environments.clone());
         Self {
             engine: Engine::new(Limits::default(), secrets),
-            rest: Rest { detector, learner, memory, how, settings, watched: HashMap::new() },
+            rest: Rest { detector, learner, memory, how, settings, watched: HashMap::new(), anomalies: Vec::new() },
             reached: HashMap::new(),
             span: None,
         }
@@ -61,8 +65,8 @@ impl<M: Memory> Pipeline<M> {
     pub(crate) fn finish(mut self, each: &mut dyn FnMut(&str, &Observation)) -> Outcome<M> {
         let Self { engine, rest, .. } = &mut self;
         engine.finish(&mut |observation| rest.observe(&observation, each));
-        let mut case = Case::default();
-        let Rest { detector, memory, .. } = rest;
+        let Rest { detector, memory, anomalies, .. } = rest;
+        let mut case = Case { anomalies: std::mem::take(anomalies), ..Case::default() };
         detector.finish(memory, &mut |judgement| case.take(judgement));
         let mut reached: Vec<Evidence> = self.reached.into_values().collect();
         reached.sort_by_key(|place| place.source);
@@ -91,13 +95,23 @@ pub(crate) struct Outcome<M> {
 impl<M: Memory> Rest<M> {
     /// The detector asks before the learner tells, so that nothing is known by its own arrival.
     fn observe(&mut self, observation: &Observation, each: &mut dyn FnMut(&str, &Observation)) {
-        let Self { detector, learner, memory, how, settings, watched } = self;
+        let Self { detector, learner, memory, how, settings, watched, anomalies } = self;
         if let Some((ip, tag)) = owner(observation) {
             let environment = settings.environments.of(ip, tag);
             watch(watched, memory, environment, observation.at);
             each(environment, observation);
         } else {
             each("", observation);
+        }
+        if let ObservationBody::Anomaly(anomaly) = &observation.body
+            && anomalies.len() < ANOMALIES
+        {
+            anomalies.push(Told {
+                at: observation.at,
+                environment: String::new(),
+                evidence: observation.evidence.clone(),
+                body: anomaly.clone(),
+            });
         }
         detector.push(observation, memory, &mut |_| {});
         learner.push(observation, &mut |fact| memory.record(&fact, *how));

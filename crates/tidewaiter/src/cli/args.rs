@@ -117,7 +117,7 @@ pub(crate) enum SeenCommand {
     Stats,
     /// Why is this known? Tells who saw it first, when, on how many days, and what that makes of it
     Query {
-        /// An address, a name, `host:port` of a registry, a digest; or `axis=value`
+        /// An address, a name, `host:port` of a registry, a digest; or `axis value`
         key: String,
     },
     /// List what is remembered, as JSON lines

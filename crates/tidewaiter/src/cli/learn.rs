@@ -38,7 +38,7 @@ pub(crate) fn commit(outcome: &mut Outcome<Store>, sources: &Sources) -> anyhow:
         .iter()
         .map(|place| CommittedThrough {
             source: sources.name(place.source).to_owned(),
-            number: match place.record {
+            record: match place.record {
                 RecordNumber::Frame(number) | RecordNumber::Record(number) => number,
             },
             timestamp: place.timestamp,

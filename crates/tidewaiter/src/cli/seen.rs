@@ -44,7 +44,8 @@ pub(crate) fn run(args: &Seen) -> anyhow::Result<Ended> {
         SeenCommand::Merge { from } => {
             let other = Store::open_read_only(from, common::options(&settings))?;
             let report = writer(args, &settings)?.merge(&other)?;
-            common::print(&format!("{report:?}\n"))?;
+            let (rows, environments) = (report.rows, report.environments);
+            common::print(&format!("{rows} rows of {environments} environments taken in\n"))?;
         }
         SeenCommand::Forget { filter, dry_run } => {
             forget(&mut writer(args, &settings)?, &records(filter, environment)?, *dry_run)?;
@@ -204,10 +205,13 @@ fn forget(store: &mut Store, filter: &RecordFilter, dry_run: bool) -> anyhow::Re
     if *filter == open && !dry_run {
         return Err(SettingsError::Usage("forget needs a key, --axis or --host".to_owned()).into());
     }
-    let mode = if dry_run { Forget::Rehearse } else { Forget::Really };
+    let mode = if dry_run { Forget::Rehearse } else { Forget::ForGood };
     let forgotten = store.forget(filter, mode)?;
     let verb = if dry_run { "would go" } else { "forgotten" };
-    common::print(&format!("{verb}: {forgotten:?}\n"))
+    common::print(&format!(
+        "{verb}: {} entries, {} host rows\n",
+        forgotten.entries, forgotten.host_rows
+    ))
 }
 
 fn verify(store: &Store) -> anyhow::Result<()> {

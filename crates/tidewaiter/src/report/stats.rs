@@ -118,7 +118,7 @@ fn stats<'a>(run: &'a Run<'_>) -> Stats<'a> {
         flows: flows(counters),
         gaps: gaps(counters),
         docker: docker(counters),
-        detector: run.detector.named().into_iter().collect(),
+        detector: detector(run.detector),
         anomalies: counters.anomalies,
         findings: &run.findings,
         warnings: run.warnings,
@@ -177,6 +177,24 @@ const fn gaps(counters: &Counters) -> Gaps {
         resets_ignored: stream.resets_ignored,
         segments_ignored: stream.segments_ignored,
     }
+}
+
+fn detector(counters: &tw_detect::Counters) -> BTreeMap<&'static str, u64> {
+    BTreeMap::from([
+        ("observations", counters.observations),
+        ("questions", counters.questions),
+        ("connections_forgotten", counters.connections_forgotten),
+        ("connections_lost", counters.connections_lost),
+        ("exchanges_lost", counters.exchanges_lost),
+        ("calls_lost", counters.calls_lost),
+        ("builds_lost", counters.builds_lost),
+        ("containers_lost", counters.containers_lost),
+        ("names_lost", counters.names_lost),
+        ("mac_addresses_lost", counters.mac_addresses_lost),
+        ("callers_lost", counters.callers_lost),
+        ("destinations_lost", counters.destinations_lost),
+        ("findings_lost", counters.findings_lost),
+    ])
 }
 
 const fn docker(counters: &Counters) -> Docker {
