@@ -20,10 +20,6 @@ pub struct Observation {
 
 /// What was seen.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "moved a few thousand times a second, never stored by value in bulk"
-)]
 pub enum ObservationBody {
     /// A call to a Docker API.
     ApiCall(ApiCall),
