@@ -3,8 +3,8 @@
 use tw_model::MacAddress;
 
 use crate::cut::Cut;
-use crate::ip;
-use crate::walk::{Layer, Reject, Walk};
+use crate::walk::{Layer, Reject, Walk, first_layer};
+use crate::{LinkType, ip};
 
 /// IEEE 802.3 §3.2: destination, source, and a type or a length.
 #[inline]
@@ -30,6 +30,7 @@ pub(crate) fn ether_type<'a>(value: u16) -> Result<Layer<'a>, Reject> {
         0x8847 | 0x8848 => Ok(Layer::Mpls),
         0x8864 => Ok(Layer::Pppoe),
         0x88e7 => Ok(Layer::BackboneTag),
+        0x8926 => Ok(Layer::InterfaceTag),
         0x880b => Ok(Layer::Ppp),
         _ => Err(Reject::NotIp),
     }
@@ -49,6 +50,12 @@ pub(crate) fn vlan<'a>(walk: &mut Walk<'a>) -> Result<Layer<'a>, Reject> {
 pub(crate) fn backbone_tag<'a>(walk: &mut Walk<'a>) -> Result<Layer<'a>, Reject> {
     walk.rest.take::<4>().ok_or(Reject::LinkCut)?;
     Ok(Layer::Ethernet)
+}
+
+/// Cisco VN-Tag: four bytes that name interfaces of a switch, and an EtherType.
+pub(crate) fn interface_tag<'a>(walk: &mut Walk<'a>) -> Result<Layer<'a>, Reject> {
+    let &[_, _, _, _, high, low] = walk.rest.take::<6>().ok_or(Reject::LinkCut)?;
+    ether_type(u16::from_be_bytes([high, low]))
 }
 
 /// IEEE 802.2 §3.2, and the SNAP header of RFC 1042.
@@ -123,7 +130,8 @@ pub(crate) fn ppp<'a>(walk: &mut Walk<'a>) -> Result<Layer<'a>, Reject> {
     }
 }
 
-/// <https://www.tcpdump.org/linktypes.html>, `LINKTYPE_PPP_HDLC`: PPP or Cisco HDLC by the first byte.
+/// <https://www.tcpdump.org/linktypes.html>, `LINKTYPE_PPP` and `LINKTYPE_PPP_HDLC`: PPP, or Cisco HDLC
+/// by its address byte.
 pub(crate) fn ppp_serial<'a>(walk: &mut Walk<'a>) -> Result<Layer<'a>, Reject> {
     match walk.rest.peek::<1>().ok_or(Reject::LinkCut)? {
         [0x0f | 0x8f] => Ok(Layer::CiscoHdlc),
@@ -210,4 +218,33 @@ pub(crate) fn radiotap<'a>(walk: &mut Walk<'a>) -> Result<Layer<'a>, Reject> {
     let length = u32::from(u16::from_le_bytes([low, high]));
     walk.rest.skip(length).ok_or(Reject::LinkCut)?;
     Ok(Layer::Wifi)
+}
+
+/// <https://www.tcpdump.org/linktypes.html>, `LINKTYPE_PPI`: version, flags, little-endian length, and
+/// the link type of what follows.
+pub(crate) fn per_packet_information<'a>(walk: &mut Walk<'a>) -> Result<Layer<'a>, Reject> {
+    let &[_, _, low, high, t0, t1, t2, t3] = walk.rest.peek::<8>().ok_or(Reject::LinkCut)?;
+    let length = u32::from(u16::from_le_bytes([low, high]));
+    walk.rest.skip(length.max(8)).ok_or(Reject::LinkCut)?;
+    let link = u16::try_from(u32::from_le_bytes([t0, t1, t2, t3]));
+    first_layer(LinkType(link.map_err(|_| Reject::UnknownLink)?))
+}
+
+/// Values of one netfilter log message that are looked at.
+const NFLOG_VALUES: usize = 32;
+
+/// <https://www.tcpdump.org/linktypes/LINKTYPE_NFLOG.html>: values of little-endian length and type,
+/// padded to 4 bytes; 9 is the packet.
+pub(crate) fn netfilter_log<'a>(walk: &mut Walk<'a>) -> Result<Layer<'a>, Reject> {
+    walk.rest.take::<4>().ok_or(Reject::LinkCut)?;
+    for _ in 0..NFLOG_VALUES {
+        let &[l0, l1, t0, t1] = walk.rest.take::<4>().ok_or(Reject::LinkCut)?;
+        let length = u32::from(u16::from_le_bytes([l0, l1]));
+        let length = length.checked_sub(4).ok_or(Reject::LinkCut)?;
+        if u16::from_le_bytes([t0, t1]) & 0x7fff == 9 {
+            return Ok(Layer::Ip);
+        }
+        walk.rest.skip(length.next_multiple_of(4)).ok_or(Reject::LinkCut)?;
+    }
+    Err(Reject::NotIp)
 }

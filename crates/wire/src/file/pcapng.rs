@@ -16,6 +16,8 @@ const SIMPLE_PACKET: u32 = 3;
 const ENHANCED_PACKET: u32 = 6;
 const JOURNAL_EXPORT: u32 = 9;
 const DECRYPTION_SECRETS: u32 = 10;
+const CUSTOM: u32 = 0x0bad;
+const CUSTOM_NOT_COPIED: u32 = 0x4000_0bad;
 
 /// `secrets type` of a TLS key log (§4.7).
 const TLS_KEY_LOG: u32 = 0x544c_534b;
@@ -100,7 +102,8 @@ impl Pcapng {
             header.kind,
             INTERFACE_DESCRIPTION | PACKET | SIMPLE_PACKET | ENHANCED_PACKET | DECRYPTION_SECRETS
         ) {
-            *number += u64::from(header.kind == JOURNAL_EXPORT);
+            let counted = [JOURNAL_EXPORT, CUSTOM, CUSTOM_NOT_COPIED].contains(&header.kind);
+            *number += u64::from(counted);
             return skip(buffer, header.len);
         }
         let most = if header.kind == DECRYPTION_SECRETS { MAX_SECRETS } else { MAX_FRAME + 65_536 };

@@ -279,6 +279,7 @@ fn tags_and_labels(packet: &[u8]) -> Vec<Wrapped> {
         ("mpls pseudowire", ETHERNET, mpls(&[&[0, 1, 1, 9, 0, 0, 0, 0], &frame])),
         ("mpls pseudowire, no word", ETHERNET, mpls(&[&[0, 1, 1, 9], &frame])),
         ("pppoe", ETHERNET, ethernet(0x8864, &pppoe(packet))),
+        ("vn-tag", ETHERNET, ethernet(0x8926, &concat(&[&[0; 4], &typed(packet)]))),
         ("802.1ah", ETHERNET, ethernet(0x88e7, &concat(&[&[0, 0, 0, 7], &frame]))),
     ]
 }
@@ -303,7 +304,18 @@ fn other_links(packet: &[u8]) -> Vec<Wrapped> {
         ("ppp hdlc", LinkType(50), concat(&[&[0xff, 3], &ppp(packet)])),
         ("ppp, short protocol", LinkType(9), concat(&[&[0xff, 3], &ppp(packet)[1..]])),
         ("cisco hdlc", LinkType(104), concat(&[&[0x0f, 0], &typed(packet)])),
+        ("cisco hdlc as ppp", LinkType(9), concat(&[&[0x8f, 0], &typed(packet)])),
         ("ppp ether", LinkType(51), pppoe(packet)),
+        (
+            "per-packet information",
+            LinkType(192),
+            concat(&[&[0, 0, 12, 0, 1, 0, 0, 0, 9, 9, 9, 9], &ethernet_ip(packet)]),
+        ),
+        (
+            "netfilter log",
+            LinkType(239),
+            concat(&[&[2, 0, 0, 0, 5, 0, 10, 0, b'x', 0, 0, 0, 44, 0, 9, 0], packet]),
+        ),
         ("wifi", LinkType(105), wifi.clone()),
         ("radiotap", LinkType(127), concat(&[&[0, 0, 8, 0, 0, 0, 0, 0], &wifi])),
     ]
