@@ -28,6 +28,8 @@ mod out;
 mod probe;
 mod reader;
 mod socks;
+#[cfg(test)]
+mod testing;
 mod tls;
 
 pub use event::{

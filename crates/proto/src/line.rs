@@ -76,8 +76,12 @@ impl LineBuffer {
     }
 }
 
-fn trim_cr(line: &[u8]) -> &[u8] {
-    line.strip_suffix(b"\r").unwrap_or(line)
+/// More than one CR before the LF does happen, and browsers take it.
+fn trim_cr(mut line: &[u8]) -> &[u8] {
+    while let [rest @ .., b'\r'] = line {
+        line = rest;
+    }
+    line
 }
 
 #[cfg(test)]
@@ -100,7 +104,7 @@ mod tests {
 
     #[test]
     fn lines_do_not_depend_on_cuts() {
-        let text = b"a\r\n\nbc\n\r\nlonger line\r\nrest";
+        let text = b"a\r\n\nbc\n\r\r\nlonger line\r\nrest";
         let whole = lines(&[text], 8);
         assert_eq!(whole[4], (b"longer l".to_vec(), true));
         for at in 0..text.len() {

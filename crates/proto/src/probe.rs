@@ -87,7 +87,7 @@ fn prefix(bytes: &[u8], pattern: &[u8], verdict: Verdict) -> Verdict {
 
 fn response(bytes: &[u8]) -> Verdict {
     match may_become_status(bytes) {
-        true if bytes.len() > 8 => Verdict::Response,
+        true if bytes.contains(&b' ') => Verdict::Response,
         true => Verdict::More,
         false => Verdict::Nothing,
     }

@@ -245,3 +245,6 @@ impl Reader {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -262,3 +262,63 @@ fn until_nul<'a>(cursor: &mut Cursor<'a>) -> Option<&'a [u8]> {
     cursor.u8()?;
     Some(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{down, read, read_at_every_cut, up};
+
+    const REQUEST: &str = "GET /in HTTP/1.1\r\n\r\n";
+
+    #[test]
+    fn socks5_with_a_name() {
+        let lines = read_at_every_cut(&[
+            up(b"\x05\x02\0\x02"),
+            down(b"\x05\0"),
+            up(b"\x05\x01\0\x03\x09h.example\0\x50"),
+            down(b"\x05\0\0\x01\x0a\0\0\x01\x12\x34"),
+            up(REQUEST),
+            down("HTTP/1.1 204 x\r\n\r\n"),
+        ]);
+        assert_eq!(lines[0], "tunnel h.example:80 Socks");
+        assert_eq!(lines[1], "0 via h.example:80 > GET /in HTTP/1.1 host=-");
+        assert_eq!(lines[3], "0 via h.example:80 < HTTP/1.1 204");
+    }
+
+    #[test]
+    fn socks5_with_a_password_and_an_ipv6_address() {
+        let lines = read_at_every_cut(&[
+            up(b"\x05\x01\x02"),
+            down(b"\x05\x02"),
+            up(b"\x01\x02me\x03key"),
+            down(b"\x01\0"),
+            up(b"\x05\x01\0\x04\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x01\x01\xbb"),
+            down(b"\x05\0\0\x01\0\0\0\0\0\0"),
+        ]);
+        assert_eq!(lines, ["tunnel [2001:db8::1]:443 Socks"]);
+    }
+
+    #[test]
+    fn socks4_and_4a() {
+        let reply = b"\0\x5a\0\0\0\0\0\0";
+        let lines =
+            read_at_every_cut(&[up(b"\x04\x01\0\x50\xc0\0\x02\x07me\0"), down(reply), up(REQUEST)]);
+        assert_eq!(
+            lines[..2],
+            ["tunnel 192.0.2.7:80 Socks", "0 via 192.0.2.7:80 > GET /in HTTP/1.1 host=-"]
+        );
+        let lines = read_at_every_cut(&[up(b"\x04\x01\0\x50\0\0\0\x01\0h.example\0"), down(reply)]);
+        assert_eq!(lines, ["tunnel h.example:80 Socks"]);
+    }
+
+    #[test]
+    fn a_refusal_is_no_tunnel() {
+        let lines = read(&[
+            up(b"\x05\x01\0"),
+            down(b"\x05\0"),
+            up(b"\x05\x01\0\x01\x0a\0\0\x01\0\x50"),
+            down(b"\x05\x05\0\x01\0\0\0\0\0\0"),
+        ]);
+        assert!(lines.is_empty(), "{lines:?}");
+        assert!(read(&[up(b"\x05\x01\0"), down(b"\x05\xff")]).is_empty());
+    }
+}

@@ -27,20 +27,26 @@ pub(crate) fn request_line(line: &[u8]) -> Option<RequestLine> {
     plausible.then(|| RequestLine { method: text(method), target: text(target), version })
 }
 
-/// RFC 9112 §4: `HTTP-version SP status-code SP [reason]`.
+/// RFC 9112 §4: `HTTP-version SP status-code SP [reason]`. Clients take any version, and a NUL for
+/// a blank; so do we, where a response is due.
 pub(crate) fn status_line(line: &[u8]) -> Option<(HttpVersion, u16)> {
-    let version = version(line.get(..8)?)?;
-    let rest = line.get(8..)?;
-    let code = rest.trim_ascii_start();
-    if code.len() == rest.len() {
+    let end = line.iter().position(is_blank)?;
+    let (begin, rest) = line.split_at_checked(end)?;
+    if !may_become_status(begin) {
         return None;
     }
+    let version = version(begin).unwrap_or(HttpVersion::Http11);
+    let code = rest.get(rest.iter().take_while(|byte| is_blank(byte)).count()..)?;
     let (digits, after) = code.split_at_checked(3)?;
-    if !matches!(after.first(), None | Some(b' ' | b'\t')) {
+    if !after.first().is_none_or(is_blank) {
         return None;
     }
     let status = std::str::from_utf8(digits).ok()?.parse().ok()?;
     (100..=999).contains(&status).then_some((version, status))
+}
+
+const fn is_blank(byte: &u8) -> bool {
+    matches!(byte, b' ' | b'\t' | 0)
 }
 
 /// Can these bytes, of which no line has ended yet, become a request line?
@@ -55,11 +61,15 @@ pub(crate) fn may_become_request(start: &[u8]) -> bool {
 
 /// Can these bytes become a status line?
 pub(crate) fn may_become_status(start: &[u8]) -> bool {
-    const BEGIN: &[u8] = b"HTTP/1.";
-    let len = start.len().min(BEGIN.len());
-    start.get(..len) == BEGIN.get(..len)
-        && start.get(7).is_none_or(u8::is_ascii_digit)
-        && start.get(8).is_none_or(|&byte| byte == b' ' || byte == b'\t')
+    const BEGIN: &[u8] = b"HTTP/";
+    let Some(version) = start.strip_prefix(BEGIN) else {
+        return BEGIN.starts_with(start);
+    };
+    let len = version.iter().take_while(|byte| !is_blank(byte)).count();
+    let digits = |byte: &u8| byte.is_ascii_digit() || *byte == b'.';
+    len <= 6
+        && version.iter().take(len).all(digits)
+        && version.first().is_none_or(|byte| *byte != b'.')
 }
 
 /// As [`may_become_request`], for a place where a message need not begin: only what ordinary
@@ -124,7 +134,8 @@ mod tests {
     fn status_lines() {
         assert_eq!(status_line(b"HTTP/1.1 101 UPGRADED"), Some((HttpVersion::Http11, 101)));
         assert_eq!(status_line(b"HTTP/1.0 200"), Some((HttpVersion::Http10, 200)));
-        for bad in [&b"HTTP/1.1 2000 x"[..], b"HTTP/1.1 20", b"HTTP/2 200", b"HTTP/1.1200 x"] {
+        assert_eq!(status_line(b"HTTP/2.0\0 200\0ok"), Some((HttpVersion::Http11, 200)));
+        for bad in [&b"HTTP/1.1 2000 x"[..], b"HTTP/1.1 20", b"HTTP/x 200 x", b"HTTP/1.1200 x"] {
             assert_eq!(status_line(bad), None, "{}", text(bad));
         }
     }
@@ -138,6 +149,6 @@ mod tests {
             assert!(may_become_status(&b"HTTP/1.1 200 OK"[..len]));
         }
         assert!(!may_become_request(b"\x16\x03\x01"));
-        assert!(!may_become_status(b"HTTP/2"));
+        assert!(!may_become_status(b"HTTX"));
     }
 }

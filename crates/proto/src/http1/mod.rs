@@ -255,7 +255,7 @@ impl Http1 {
     }
 
     fn begin_request(&mut self, head: &RequestHead, out: &mut Out<'_>) {
-        let pending = self.pairing.request(head, out);
+        let pending = self.pairing.request(head, self.responses.lost, out);
         let exchange = pending.exchange;
         self.requests.lost = false;
         let framing = if pending.connect {

@@ -81,12 +81,17 @@ impl Pairing {
     }
 
     /// A request's head is complete.
-    pub(crate) fn request(&mut self, head: &RequestHead, out: &mut Out<'_>) -> Pending {
+    pub(crate) fn request(
+        &mut self,
+        head: &RequestHead,
+        responses_lost: bool,
+        out: &mut Out<'_>,
+    ) -> Pending {
         if let Some(exchange) = self.early.pop_front() {
             return Pending::new(exchange, head);
         }
         let pending = Pending::new(out.totals.next_exchange(), head);
-        self.pipelined |= !self.waiting.is_empty();
+        self.pipelined |= !self.waiting.is_empty() && !responses_lost;
         if self.waiting.len() >= length(out.limits.pipelined) {
             self.waiting.pop_front();
             out.anomaly(AnomalyKind::HttpLimit);
