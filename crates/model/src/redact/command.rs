@@ -48,7 +48,8 @@ fn redact_text(text: &str, depth: u8) -> String {
             out.push_str(&redacted(rest.get(..key).unwrap_or(rest).as_bytes()));
             key
         } else if c.is_whitespace() || is_separator(c) {
-            if c == '\n' || is_separator(c) {
+            let goes_on = c == '\n' && out.trim_end_matches([' ', '\t', '\r']).ends_with('\\');
+            if (c == '\n' && !goes_on) || is_separator(c) {
                 line = Line::default();
             }
             out.push(c);
@@ -112,6 +113,9 @@ fn private_key_len(text: &str) -> Option<usize> {
     Some(end + tail.find("-----").map_or(tail.len(), |at| at + 5))
 }
 
+/// Programs whose short options are known here.
+const PROGRAMS: [&str; 5] = ["curl", "sshpass", "redis-cli", "mysql", "mysqldump"];
+
 /// What the next word will be.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum Next {
@@ -125,7 +129,7 @@ enum Next {
 /// One simple command as far as it was read.
 #[derive(Default)]
 struct Line {
-    program: String,
+    program: &'static str,
     login: bool,
     next: Next,
 }
@@ -134,6 +138,10 @@ impl Line {
     fn word(&mut self, raw: &str, depth: u8) -> String {
         let (open, inner, close) = unquote(raw);
         let next = std::mem::take(&mut self.next);
+        if inner == "\\" {
+            self.next = next;
+            return raw.to_owned();
+        }
         let takes = !inner.starts_with('-') && !inner.contains("://") && !is_redacted(inner);
         match next {
             Next::Secret if takes => return format!("{open}{}{close}", redacted(inner.as_bytes())),
@@ -148,8 +156,9 @@ impl Line {
         if inner.starts_with('-') {
             return self.option(raw, inner, depth);
         }
-        if self.program.is_empty() && !inner.contains('=') {
-            self.program = inner.rsplit('/').next().unwrap_or(inner).to_owned();
+        let program = inner.rsplit('/').next().unwrap_or(inner);
+        if let Some(known) = PROGRAMS.iter().find(|known| **known == program) {
+            self.program = known;
         }
         self.login |= inner == "login";
         format!("{open}{}{close}", content(inner, depth))
@@ -182,7 +191,7 @@ impl Line {
             _ => Next::Plain,
         };
         let attached = |flag: &str| inner.strip_prefix(flag).filter(|value| !value.is_empty());
-        let glued = match self.program.as_str() {
+        let glued = match self.program {
             "curl" if !inner.starts_with("--") => attached("-u").filter(|v| v.contains(':')),
             "sshpass" | "mysql" | "mysqldump" => attached("-p"),
             _ => None,
@@ -290,6 +299,7 @@ mod tests {
             ("tool --password hunter2 -v", format!("tool --password {hidden} -v")),
             ("tool --token=hunter2", format!("tool --token={hidden}")),
             ("docker login -u me -p hunter2 reg", format!("docker login -u me -p {hidden} reg")),
+            ("RUN tool --token \\\n  hunter2 x", format!("RUN tool --token \\\n  {hidden} x")),
             ("sshpass -p hunter2 ssh h", format!("sshpass -p {hidden} ssh h")),
             (
                 "curl -H 'X-Api-Key: hunter2' http://h/",

@@ -1,0 +1,252 @@
+//! Just enough of the shell to see which words are hosts: words, quotes, separators, and the
+//! arguments of the programs that fetch.
+
+use std::collections::BTreeMap;
+
+use super::host::host_port;
+
+/// Commands kept of one text, and words of one command.
+const MAX_COMMANDS: usize = 20_000;
+const MAX_WORDS: usize = 4096;
+
+/// Variables kept of one text.
+const MAX_VARIABLES: usize = 1000;
+
+/// The commands of a text, each as its words, quotes and line continuations removed.
+pub(super) fn commands(text: &str) -> Vec<Vec<String>> {
+    let mut splitter = Splitter::default();
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        if splitter.done.len() >= MAX_COMMANDS {
+            break;
+        }
+        match (splitter.quote, c) {
+            (Some(quote), _) if c == quote => splitter.quote = None,
+            (Some('\''), _) => splitter.push(c),
+            (_, '\\') => match chars.next() {
+                Some('\n') if splitter.quote.is_none() => splitter.end_word(),
+                Some('\n' | '\r') | None => {}
+                Some(next) => splitter.push(next),
+            },
+            (Some(_), _) => splitter.push(c),
+            (None, '"' | '\'') => splitter.open(c),
+            (None, ' ' | '\t' | '\r') => splitter.end_word(),
+            (None, '\n' | ';' | '|' | '&' | '(' | ')' | '`' | '<' | '>') => splitter.end_command(),
+            (None, _) => splitter.push(c),
+        }
+    }
+    splitter.end_command();
+    splitter.done
+}
+
+#[derive(Default)]
+struct Splitter {
+    done: Vec<Vec<String>>,
+    words: Vec<String>,
+    word: String,
+    in_word: bool,
+    quote: Option<char>,
+}
+
+impl Splitter {
+    fn push(&mut self, c: char) {
+        self.in_word = true;
+        self.word.push(c);
+    }
+
+    fn open(&mut self, quote: char) {
+        self.in_word = true;
+        self.quote = Some(quote);
+    }
+
+    fn end_word(&mut self) {
+        let word = std::mem::take(&mut self.word);
+        if std::mem::take(&mut self.in_word) && self.words.len() < MAX_WORDS {
+            self.words.push(word);
+        }
+    }
+
+    fn end_command(&mut self) {
+        self.end_word();
+        if !self.words.is_empty() {
+            self.done.push(std::mem::take(&mut self.words));
+        }
+    }
+}
+
+/// `NAME=value` words, for the `$NAME` that follow; those made by running something are unknown.
+pub(super) fn assignments(commands: &[Vec<String>]) -> BTreeMap<String, String> {
+    let mut variables = BTreeMap::new();
+    for word in commands.iter().flatten() {
+        let Some((name, value)) = word.split_once('=') else { continue };
+        let named = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        let plain = !value.is_empty() && !value.contains(['$', '`', ' ', '\n']);
+        if named && plain && !name.is_empty() && variables.len() < MAX_VARIABLES {
+            variables.insert(name.to_owned(), value.to_owned());
+        }
+    }
+    variables
+}
+
+/// Bare hosts that one command fetches from or connects to.
+pub(super) fn hosts(words: &[String]) -> Vec<String> {
+    let mut found = Vec::new();
+    for (index, word) in words.iter().enumerate() {
+        let args = words.get(index + 1..).unwrap_or(&[]);
+        match program(word) {
+            "wget" => web(args, WGET_VALUES, &mut found),
+            "curl" => web(args, CURL_VALUES, &mut found),
+            "fetch" | "aria2c" | "axel" | "lynx" | "lwp-download" | "http" | "https" | "xh"
+            | "ftp" | "ftpget" | "tftp" => web(args, "od", &mut found),
+            "nc" | "ncat" | "netcat" | "nc.traditional" | "nc.openbsd" | "telnet" => {
+                netcat(args, &mut found);
+            }
+            "socat" => found.extend(args.iter().filter_map(|arg| socat(arg))),
+            "git" | "ssh" | "scp" | "rsync" | "sftp" => {
+                found.extend(args.iter().filter(|arg| is_remote(arg)).cloned());
+            }
+            "pip" | "pip3" | "uv" | "apk" | "npm" | "yarn" | "pnpm" | "gem" => {
+                index_options(args, &mut found);
+            }
+            "ADD" => found.extend(args.iter().filter(|arg| is_remote(arg)).cloned()),
+            "-o" | "--url" => found.extend(args.first().filter(|arg| has_port(arg)).cloned()),
+            _ => continue,
+        }
+        if !word.starts_with('-') && word != "git" {
+            break;
+        }
+    }
+    found
+}
+
+/// Short options that take a value, which is no URL.
+const WGET_VALUES: &str = "oOPUTtweaiBQlADIXR";
+const CURL_VALUES: &str = "oHdXAeubcFTmwKErCDPQUYyz";
+
+fn program(word: &str) -> &str {
+    word.rsplit('/').next().unwrap_or(word)
+}
+
+fn web(args: &[String], with_value: &str, found: &mut Vec<String>) {
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        if let Some(long) = arg.strip_prefix("--") {
+            if LONG_WITH_VALUE.contains(&long) {
+                args.next();
+            }
+        } else if let Some(short) = arg.strip_prefix('-') {
+            let value_follows = short.chars().next_back().is_some_and(|c| with_value.contains(c));
+            let is_first = short.chars().position(|c| with_value.contains(c));
+            if value_follows && is_first == Some(short.chars().count().saturating_sub(1)) {
+                args.next();
+            }
+        } else if is_host(arg) {
+            found.push(arg.clone());
+        }
+    }
+}
+
+const LONG_WITH_VALUE: [&str; 22] = [
+    "output",
+    "output-document",
+    "output-file",
+    "directory-prefix",
+    "header",
+    "data",
+    "data-raw",
+    "data-binary",
+    "request",
+    "user-agent",
+    "user",
+    "cookie",
+    "cookie-jar",
+    "form",
+    "retry",
+    "max-time",
+    "connect-timeout",
+    "timeout",
+    "tries",
+    "post-data",
+    "referer",
+    "cacert",
+];
+
+fn netcat(args: &[String], found: &mut Vec<String>) {
+    let mut plain = Vec::new();
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        match arg.strip_prefix('-') {
+            Some(short) if short.ends_with(['w', 'p', 's', 'e', 'c', 'i', 'q', 'X', 'x']) => {
+                args.next();
+            }
+            Some(_) => {}
+            None => plain.push(arg),
+        }
+    }
+    let (Some(host), Some(port)) = (plain.first(), plain.get(1)) else { return };
+    if is_host(host) && port.parse::<u16>().is_ok() {
+        found.push(format!("{host}:{port}"));
+    }
+}
+
+/// `TCP:host:port`, `openssl-connect:host:port,…`.
+fn socat(arg: &str) -> Option<String> {
+    let (kind, rest) = arg.split_once(':')?;
+    let kind = kind.to_ascii_lowercase();
+    let connects = ["tcp", "udp", "openssl", "ssl", "sctp"].iter().any(|k| kind.starts_with(k));
+    let rest = rest.split(',').next()?;
+    (connects && !kind.contains("listen") && has_port(rest)).then(|| rest.to_owned())
+}
+
+fn index_options(args: &[String], found: &mut Vec<String>) {
+    const OPTIONS: [&str; 9] = [
+        "-i",
+        "-X",
+        "-f",
+        "--index-url",
+        "--extra-index-url",
+        "--trusted-host",
+        "--repository",
+        "--registry",
+        "--source",
+    ];
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        let value = match arg.split_once('=') {
+            Some((option, value)) if OPTIONS.contains(&option) => Some(value),
+            _ if OPTIONS.contains(&arg.as_str()) => args.next().map(String::as_str),
+            _ => None,
+        };
+        found.extend(value.filter(|value| is_host(value)).map(str::to_owned));
+    }
+}
+
+/// `user@host:path` and `user@host`.
+fn is_remote(arg: &str) -> bool {
+    let Some((user, rest)) = arg.split_once('@') else { return false };
+    let plain = !user.is_empty()
+        && user.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
+    plain && !arg.contains("://") && is_host(rest)
+}
+
+fn has_port(arg: &str) -> bool {
+    is_host(arg) && host_port(arg).is_some_and(|(_, port)| port.is_some())
+}
+
+/// Does a word without a scheme look like a host that can be reached from afar? `out.tgz` does, so
+/// callers leave out the values of options; `3` and `./x` do not.
+fn is_host(arg: &str) -> bool {
+    if arg.contains("://") || arg.starts_with(['.', '/', '-', '@', '~']) {
+        return false;
+    }
+    let Some((host, _)) = host_port(arg) else { return false };
+    if let Ok(address) = host.parse::<std::net::IpAddr>() {
+        return match address {
+            std::net::IpAddr::V4(v4) => v4.octets().first() != Some(&0),
+            std::net::IpAddr::V6(_) => true,
+        };
+    }
+    let last = host.rsplit('.').next().unwrap_or("");
+    let dotted = host.contains('.') && last.len() >= 2 && !last.bytes().any(|b| b.is_ascii_digit());
+    dotted || (host == "localhost" && arg.len() > host.len())
+}
