@@ -8,9 +8,9 @@ use std::net::IpAddr;
 
 use tw_docker::{Api, ConnFacts};
 use tw_model::{
-    Anomaly, AppProtocol, Connection, DestinationName, Direction, Endpoint, Evidence, FlowId,
+    Anomaly, AppProtocol, Connection, DestinationName, Direction, Endpoint, Evidence,
     MacAddress, NameOrigin, Observation, ObservationBody, Opener, Protocol, ProxyKind, Secrets,
-    Timestamp, Via,
+    Via,
 };
 use tw_proto::{Event, HttpEventKind, Reader};
 use tw_stream::{Flow, Interest, StreamEvent, Table};
@@ -22,7 +22,7 @@ const NAMES_PER_FLOW: usize = 8;
 const HASHED_HOSTS: usize = 65_536;
 
 /// Limits of every stage.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Limits {
     /// Of the decoder.
     pub wire: tw_wire::Limits,

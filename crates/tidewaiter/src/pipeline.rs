@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use tw_detect::{Detector, Judgement, Learner};
+use tw_detect::{Detector, Learner};
 use tw_model::{Anomaly, Evidence, Observation, ObservationBody, Secrets, SourceId, Timestamp};
 use tw_store::{How, Memory};
 use tw_wire::Frame;

@@ -74,7 +74,7 @@ pub(crate) fn read<M: Memory>(
         pipeline.push(&frame, &mut told);
         progress.tick(|| {
             let progress = inputs.progress();
-            (progress.done, progress.total)
+            (progress.done_bytes, progress.total_bytes)
         });
     }
     progress.finish();
