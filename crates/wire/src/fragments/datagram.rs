@@ -35,7 +35,7 @@ pub(super) struct Datagram {
     piece_bytes: usize,
     /// Length of the payload, known from the last fragment.
     end: Option<u32>,
-    /// Header and next protocol of the first fragment.
+    /// Header, next protocol and length of the headers of the first fragment.
     first: Option<(IpHeader, u8, u32)>,
     conflict: bool,
 }
