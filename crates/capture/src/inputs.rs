@@ -24,7 +24,8 @@ const BUFFERS: usize = 32 << 20;
 pub struct Progress {
     /// Bytes read, as they are on disk.
     pub done_bytes: u64,
-    /// Bytes of all files, as they are on disk; standard input and pipes are not in it.
+    /// Bytes of all files, as they are on disk. Of standard input, pipes and files that grew, what was
+    /// read is in it: never less than `done_bytes`.
     pub total_bytes: u64,
 }
 
@@ -163,6 +164,7 @@ impl Inputs {
         }
         let taken = open.taken.load(Ordering::Relaxed);
         self.progress.done_bytes += source.size.max(taken);
+        self.progress.total_bytes += taken.saturating_sub(source.size);
         *slot = None;
     }
 }

@@ -3,8 +3,8 @@
 use tw_model::{AnomalyKind, Evidence, NetworkTag, Timestamp};
 
 use crate::cut::Cut;
-use crate::fragments::{Fragments, Whole};
-use crate::walk::{Found, Fragment, Layer, Reject, Walk, first_layer};
+use crate::fragments::{Fragment, Fragments, Whole};
+use crate::walk::{Found, IpHeader, Layer, Part, Reject, Walk, first_layer};
 use crate::{Counters, Frame, Limits, LinkType, Packet, Transport};
 
 /// What a [`Decoder`] hands on.
@@ -41,17 +41,18 @@ impl Decoder {
     pub fn push<F: FnMut(Decoded<'_>)>(&mut self, frame: &Frame<'_>, sink: &mut F) {
         self.counters.frames += 1;
         self.counters.frame_bytes += frame.bytes.len() as u64;
-        let walk = Walk {
+        let mut walk = Walk {
             rest: Cut::new(frame.bytes, frame.original_len),
             evidence: frame.evidence(),
             tag: NetworkTag { interface: frame.interface, ..NetworkTag::default() },
             macs: None,
+            header: IpHeader::NONE,
             budget: self.limits.nesting,
             length_beyond_frame: false,
             outer: None,
         };
         match first_layer(frame.link) {
-            Ok(layer) => self.walk(walk, layer, frame.link, sink),
+            Ok(layer) => self.walk(&mut walk, layer, frame.link, sink),
             Err(reject) => self.counters.reject(reject, frame.link),
         }
     }
@@ -74,8 +75,8 @@ impl Decoder {
 
     fn walk<'a, F: FnMut(Decoded<'_>)>(
         &mut self,
-        mut walk: Walk<'a>,
-        layer: Layer<'a>,
+        walk: &mut Walk<'a>,
+        layer: Layer,
         link: LinkType,
         sink: &mut F,
     ) {
@@ -87,7 +88,7 @@ impl Decoder {
                 self.counters.snapped_packets += u64::from(is_snapped(&packet));
                 sink(Decoded::Packet(packet));
             }
-            Ok(Found::Fragment(fragment)) => self.fragment(walk, &fragment, link, sink),
+            Ok(Found::Fragment(part)) => self.fragment(walk, part, link, sink),
             Err(reject) => {
                 self.counters.reject(reject, link);
                 if reject == Reject::NestingLimit {
@@ -102,27 +103,29 @@ impl Decoder {
     /// for each fragmented IP header around another, which [`Limits::nesting`] bounds.
     fn fragment<F: FnMut(Decoded<'_>)>(
         &mut self,
-        walk: Walk<'_>,
-        fragment: &Fragment<'_>,
+        walk: &Walk<'_>,
+        part: Part,
         link: LinkType,
         sink: &mut F,
     ) {
         let evidence = walk.evidence;
-        let added = self.fragments.add(fragment, walk.tag, evidence.timestamp, &mut self.counters);
+        let fragment = Fragment { header: walk.header, part, data: walk.rest };
+        let added = self.fragments.add(&fragment, walk.tag, evidence.timestamp, &mut self.counters);
         if let Some(kind) = added.anomaly {
             sink(Decoded::Anomaly { kind, evidence });
         }
         let Some(Whole { header, protocol, bytes, wire }) = added.whole else { return };
-        let inner = Walk {
+        let mut inner = Walk {
             rest: Cut::new(&bytes, wire),
             evidence,
             tag: walk.tag,
             macs: walk.macs,
+            header,
             budget: walk.budget,
             length_beyond_frame: false,
             outer: None,
         };
-        self.walk(inner, Layer::IpPayload { header, protocol }, link, sink);
+        self.walk(&mut inner, Layer::IpPayload(protocol), link, sink);
     }
 }
 

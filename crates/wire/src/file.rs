@@ -15,10 +15,11 @@ use std::io::Read;
 
 use tw_model::{SourceId, Timestamp};
 
-pub use error::{Damage, DamageKind, OpenError, looks_like};
+pub use error::{Damage, DamageKind, OpenError};
 
 use crate::{Frame, LinkType};
 use buffer::Buffer;
+use error::looks_like;
 use pcap::Pcap;
 use pcapng::Pcapng;
 

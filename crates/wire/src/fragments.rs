@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use tw_model::{AnomalyKind, NetworkTag, Timestamp};
 
-use crate::walk::{Fragment, IpHeader};
+use crate::cut::Cut;
+use crate::walk::{IpHeader, Part};
 use crate::{Counters, Limits};
 use datagram::{Add, Datagram};
 
@@ -22,6 +23,14 @@ const REPEATED_WITHIN: Duration = Duration::from_secs(1);
 
 /// Limits are reached once a fragment under attack; one anomaly in this time is enough.
 const ANOMALY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A fragment as it was captured.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fragment<'a> {
+    pub(crate) header: IpHeader,
+    pub(crate) part: Part,
+    pub(crate) data: Cut<'a>,
+}
 
 /// A datagram that is complete.
 #[derive(Debug)]
@@ -250,6 +259,6 @@ impl Fragments {
 
 fn key_of(fragment: &Fragment<'_>, tag: NetworkTag) -> Key {
     let IpHeader { src, dst, .. } = fragment.header;
-    let protocol = if src.is_ipv6() { 44 } else { fragment.protocol };
-    Key { src, dst, id: fragment.id, protocol, tag }
+    let protocol = if src.is_ipv6() { 44 } else { fragment.part.protocol };
+    Key { src, dst, id: fragment.part.id, protocol, tag }
 }

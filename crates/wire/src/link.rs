@@ -8,7 +8,7 @@ use crate::{LinkType, ip};
 
 /// IEEE 802.3 §3.2: destination, source, and a type or a length.
 #[inline]
-pub(crate) fn ethernet<'a>(walk: &mut Walk<'a>) -> Result<Layer<'a>, Reject> {
+pub(crate) fn ethernet(walk: &mut Walk<'_>) -> Result<Layer, Reject> {
     let head = walk.rest.take::<14>().ok_or(Reject::LinkCut)?;
     let &[d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, high, low] = head;
     walk.macs = Some((MacAddress([s0, s1, s2, s3, s4, s5]), MacAddress([d0, d1, d2, d3, d4, d5])));
@@ -16,13 +16,13 @@ pub(crate) fn ethernet<'a>(walk: &mut Walk<'a>) -> Result<Layer<'a>, Reject> {
 }
 
 /// Values up to 1,500 are a length, and LLC follows (IEEE 802.3 §3.2.6).
-fn ether_type_or_length<'a>(value: u16) -> Result<Layer<'a>, Reject> {
+fn ether_type_or_length(value: u16) -> Result<Layer, Reject> {
     if value <= 1500 { Ok(Layer::Llc) } else { ether_type(value) }
 }
 
 /// IANA, "IEEE 802 Numbers", EtherTypes. 0x9100 is the tag that came before 802.1ad.
 #[inline]
-pub(crate) fn ether_type<'a>(value: u16) -> Result<Layer<'a>, Reject> {
+pub(crate) fn ether_type(value: u16) -> Result<Layer, Reject> {
     match value {
         0x0800 => Ok(Layer::Ipv4),
         0x86dd => Ok(Layer::Ipv6),
@@ -37,7 +37,7 @@ pub(crate) fn ether_type<'a>(value: u16) -> Result<Layer<'a>, Reject> {
 }
 
 /// IEEE 802.1Q §9.6. Identifier 0 is a priority tag and names no VLAN.
-pub(crate) fn vlan<'a>(walk: &mut Walk<'a>) -> Result<Layer<'a>, Reject> {
+pub(crate) fn vlan(walk: &mut Walk<'_>) -> Result<Layer, Reject> {
     let &[tci_high, tci_low, high, low] = walk.rest.take::<4>().ok_or(Reject::LinkCut)?;
     let id = u16::from_be_bytes([tci_high & 0x0f, tci_low]);
     if id != 0 {
@@ -47,19 +47,19 @@ pub(crate) fn vlan<'a>(walk: &mut Walk<'a>) -> Result<Layer<'a>, Reject> {
 }
 
 /// IEEE 802.1Q §9.7: the service instance tag of a provider backbone, a whole frame behind it.
-pub(crate) fn backbone_tag<'a>(walk: &mut Walk<'a>) -> Result<Layer<'a>, Reject> {
+pub(crate) fn backbone_tag(walk: &mut Walk<'_>) -> Result<Layer, Reject> {
     walk.rest.take::<4>().ok_or(Reject::LinkCut)?;
     Ok(Layer::Ethernet)
 }
 
 /// Cisco VN-Tag: four bytes that name interfaces of a switch, and an EtherType.
-pub(crate) fn interface_tag<'a>(walk: &mut Walk<'a>) -> Result<Layer<'a>, Reject> {
+pub(crate) fn interface_tag(walk: &mut Walk<'_>) -> Result<Layer, Reject> {
     let &[_, _, _, _, high, low] = walk.rest.take::<6>().ok_or(Reject::LinkCut)?;
     ether_type(u16::from_be_bytes([high, low]))
 }
 
 /// IEEE 802.2 §3.2, and the SNAP header of RFC 1042.
-pub(crate) fn llc<'a>(walk: &mut Walk<'a>) -> Result<Layer<'a>, Reject> {
+pub(crate) fn llc(walk: &mut Walk<'_>) -> Result<Layer, Reject> {
     match walk.rest.take::<3>().ok_or(Reject::LinkCut)? {
         [0xaa, 0xaa, 0x03] => {
             let &[_, _, _, high, low] = walk.rest.take::<5>().ok_or(Reject::LinkCut)?;
@@ -71,7 +71,7 @@ pub(crate) fn llc<'a>(walk: &mut Walk<'a>) -> Result<Layer<'a>, Reject> {
 }
 
 /// <https://www.tcpdump.org/linktypes/LINKTYPE_LINUX_SLL.html>
-pub(crate) fn cooked<'a>(walk: &mut Walk<'a>) -> Result<Layer<'a>, Reject> {
+pub(crate) fn cooked(walk: &mut Walk<'_>) -> Result<Layer, Reject> {
     let &[_, _, _, _, len_high, len_low, a, b, c, d, e, f, _, _, high, low] =
         walk.rest.take::<16>().ok_or(Reject::LinkCut)?;
     let address_len = u16::from_be_bytes([len_high, len_low]);
@@ -80,7 +80,7 @@ pub(crate) fn cooked<'a>(walk: &mut Walk<'a>) -> Result<Layer<'a>, Reject> {
 }
 
 /// <https://www.tcpdump.org/linktypes/LINKTYPE_LINUX_SLL2.html>
-pub(crate) fn cooked2<'a>(walk: &mut Walk<'a>) -> Result<Layer<'a>, Reject> {
+pub(crate) fn cooked2(walk: &mut Walk<'_>) -> Result<Layer, Reject> {
     let &[high, low, _, _, _, _, _, _, _, _, _, address_len, a, b, c, d, e, f, _, _] =
         walk.rest.take::<20>().ok_or(Reject::LinkCut)?;
     walk.macs = cooked_source(u16::from(address_len), [a, b, c, d, e, f]);
@@ -93,13 +93,13 @@ fn cooked_source(len: u16, address: [u8; 6]) -> Option<(MacAddress, MacAddress)>
 }
 
 /// An EtherType, or 4 for LLC.
-fn cooked_protocol<'a>(protocol: u16) -> Result<Layer<'a>, Reject> {
+fn cooked_protocol(protocol: u16) -> Result<Layer, Reject> {
     if protocol == 4 { Ok(Layer::Llc) } else { ether_type(protocol) }
 }
 
 /// <https://www.tcpdump.org/linktypes/LINKTYPE_NULL.html>: a family in either byte order. The
 /// numbers for IPv6 are those of Linux, Windows, NetBSD, FreeBSD and Darwin.
-pub(crate) fn loopback<'a>(walk: &mut Walk<'a>) -> Result<Layer<'a>, Reject> {
+pub(crate) fn loopback(walk: &mut Walk<'_>) -> Result<Layer, Reject> {
     let &family = walk.rest.take::<4>().ok_or(Reject::LinkCut)?;
     let little = u32::from_le_bytes(family);
     let family = if little > 0xffff { u32::from_be_bytes(family) } else { little };
@@ -111,7 +111,7 @@ pub(crate) fn loopback<'a>(walk: &mut Walk<'a>) -> Result<Layer<'a>, Reject> {
 }
 
 /// RFC 1661 §2 and RFC 1662 §3: address and control are optional, and the protocol may be one byte.
-pub(crate) fn ppp<'a>(walk: &mut Walk<'a>) -> Result<Layer<'a>, Reject> {
+pub(crate) fn ppp(walk: &mut Walk<'_>) -> Result<Layer, Reject> {
     if walk.rest.peek::<2>() == Some(&[0xff, 0x03]) {
         walk.rest.take::<2>();
     }
@@ -132,7 +132,7 @@ pub(crate) fn ppp<'a>(walk: &mut Walk<'a>) -> Result<Layer<'a>, Reject> {
 
 /// <https://www.tcpdump.org/linktypes.html>, `LINKTYPE_PPP` and `LINKTYPE_PPP_HDLC`: PPP, or Cisco HDLC
 /// by its address byte.
-pub(crate) fn ppp_serial<'a>(walk: &mut Walk<'a>) -> Result<Layer<'a>, Reject> {
+pub(crate) fn ppp_serial(walk: &mut Walk<'_>) -> Result<Layer, Reject> {
     match walk.rest.peek::<1>().ok_or(Reject::LinkCut)? {
         [0x0f | 0x8f] => Ok(Layer::CiscoHdlc),
         _ => Ok(Layer::Ppp),
@@ -140,13 +140,13 @@ pub(crate) fn ppp_serial<'a>(walk: &mut Walk<'a>) -> Result<Layer<'a>, Reject> {
 }
 
 /// RFC 1547 §4.3.1: address, control, and an EtherType.
-pub(crate) fn cisco_hdlc<'a>(walk: &mut Walk<'a>) -> Result<Layer<'a>, Reject> {
+pub(crate) fn cisco_hdlc(walk: &mut Walk<'_>) -> Result<Layer, Reject> {
     let &[_, _, high, low] = walk.rest.take::<4>().ok_or(Reject::LinkCut)?;
     ether_type(u16::from_be_bytes([high, low]))
 }
 
 /// RFC 2516 §4: session data only.
-pub(crate) fn pppoe<'a>(walk: &mut Walk<'a>) -> Result<Layer<'a>, Reject> {
+pub(crate) fn pppoe(walk: &mut Walk<'_>) -> Result<Layer, Reject> {
     match walk.rest.take::<6>().ok_or(Reject::LinkCut)? {
         [0x11, 0, ..] => Ok(Layer::Ppp),
         _ => Err(Reject::NotIp),
@@ -155,7 +155,7 @@ pub(crate) fn pppoe<'a>(walk: &mut Walk<'a>) -> Result<Layer<'a>, Reject> {
 
 /// RFC 3032 §2.1 for one label. Nothing says what follows the last: IP by its version, else an
 /// Ethernet pseudowire (RFC 4448 §4.6), with or without control word.
-pub(crate) fn mpls<'a>(walk: &mut Walk<'a>) -> Result<Layer<'a>, Reject> {
+pub(crate) fn mpls(walk: &mut Walk<'_>) -> Result<Layer, Reject> {
     let label = walk.rest.take::<4>().ok_or(Reject::LinkCut)?;
     if label[2] & 1 == 0 {
         return Ok(Layer::Mpls);
@@ -174,7 +174,7 @@ pub(crate) fn mpls<'a>(walk: &mut Walk<'a>) -> Result<Layer<'a>, Reject> {
 }
 
 /// An IP packet that does not fit, as a last guess.
-fn either_version<'a>(walk: &mut Walk<'a>) -> Result<Layer<'a>, Reject> {
+fn either_version(walk: &mut Walk<'_>) -> Result<Layer, Reject> {
     ip::either(walk).map_err(|_| Reject::NotIp)
 }
 
@@ -197,7 +197,7 @@ pub(crate) fn looks_like_ethernet(cut: &Cut<'_>) -> bool {
 }
 
 /// IEEE 802.11 §9.2: unprotected data frames, which carry LLC.
-pub(crate) fn wifi<'a>(walk: &mut Walk<'a>) -> Result<Layer<'a>, Reject> {
+pub(crate) fn wifi(walk: &mut Walk<'_>) -> Result<Layer, Reject> {
     let &[control, flags] = walk.rest.peek::<2>().ok_or(Reject::LinkCut)?;
     let (data, no_payload, qos) =
         (control & 0x0c == 0x08, control & 0x40 != 0, control & 0x80 != 0);
@@ -213,7 +213,7 @@ pub(crate) fn wifi<'a>(walk: &mut Walk<'a>) -> Result<Layer<'a>, Reject> {
 }
 
 /// <https://www.radiotap.org>: version, padding, little-endian length.
-pub(crate) fn radiotap<'a>(walk: &mut Walk<'a>) -> Result<Layer<'a>, Reject> {
+pub(crate) fn radiotap(walk: &mut Walk<'_>) -> Result<Layer, Reject> {
     let &[_, _, low, high] = walk.rest.peek::<4>().ok_or(Reject::LinkCut)?;
     let length = u32::from(u16::from_le_bytes([low, high]));
     walk.rest.skip(length).ok_or(Reject::LinkCut)?;
@@ -222,7 +222,7 @@ pub(crate) fn radiotap<'a>(walk: &mut Walk<'a>) -> Result<Layer<'a>, Reject> {
 
 /// <https://www.tcpdump.org/linktypes.html>, `LINKTYPE_PPI`: version, flags, little-endian length, and
 /// the link type of what follows.
-pub(crate) fn per_packet_information<'a>(walk: &mut Walk<'a>) -> Result<Layer<'a>, Reject> {
+pub(crate) fn per_packet_information(walk: &mut Walk<'_>) -> Result<Layer, Reject> {
     let &[_, _, low, high, t0, t1, t2, t3] = walk.rest.peek::<8>().ok_or(Reject::LinkCut)?;
     let length = u32::from(u16::from_le_bytes([low, high]));
     walk.rest.skip(length.max(8)).ok_or(Reject::LinkCut)?;
@@ -235,7 +235,7 @@ const NFLOG_VALUES: usize = 32;
 
 /// <https://www.tcpdump.org/linktypes/LINKTYPE_NFLOG.html>: values of little-endian length and type,
 /// padded to 4 bytes; 9 is the packet.
-pub(crate) fn netfilter_log<'a>(walk: &mut Walk<'a>) -> Result<Layer<'a>, Reject> {
+pub(crate) fn netfilter_log(walk: &mut Walk<'_>) -> Result<Layer, Reject> {
     walk.rest.take::<4>().ok_or(Reject::LinkCut)?;
     for _ in 0..NFLOG_VALUES {
         let &[l0, l1, t0, t1] = walk.rest.take::<4>().ok_or(Reject::LinkCut)?;

@@ -1,15 +1,12 @@
 //! TCP and UDP headers.
 
 use crate::cut::Cut;
-use crate::walk::{IpHeader, Reject, Walk};
+use crate::walk::{Reject, Walk};
 use crate::{Packet, TcpFlags, TcpSegment, Transport, UdpDatagram};
 
-/// The packet that `header` and what is left of the frame make.
-pub(crate) fn packet<'a>(
-    walk: &Walk<'a>,
-    header: IpHeader,
-    protocol: u8,
-) -> Result<Packet<'a>, Reject> {
+/// The packet that the IP header and what is left of the frame make.
+pub(crate) fn packet<'a>(walk: &Walk<'a>, protocol: u8) -> Result<Packet<'a>, Reject> {
+    let header = &walk.header;
     let transport = match protocol {
         6 => tcp(walk.rest)?.map(Transport::Tcp),
         17 => udp(walk.rest)?.map(Transport::Udp),

@@ -4,12 +4,12 @@
 //! stands when what is inside turns out to be no IP.
 
 use crate::cut::Cut;
-use crate::walk::{IpHeader, Layer, Walk};
+use crate::walk::{Layer, Walk};
 use crate::{ip, link, transport};
 
 /// Enters the tunnel that `protocol` and the bytes at hand make likely. The VLAN around it then no
 /// longer counts: it belongs to the network that carries the tunnel.
-pub(crate) fn enter<'a>(walk: &mut Walk<'a>, header: IpHeader, protocol: u8) -> Option<Layer<'a>> {
+pub(crate) fn enter(walk: &mut Walk<'_>, protocol: u8) -> Option<Layer> {
     if !matches!(protocol, 4 | 17 | 41 | 47) {
         return None;
     }
@@ -19,7 +19,7 @@ pub(crate) fn enter<'a>(walk: &mut Walk<'a>, header: IpHeader, protocol: u8) -> 
         47 => gre(walk.rest)?,
         _ => over_udp(walk.rest)?,
     };
-    walk.outer = transport::packet(walk, header, protocol).ok();
+    walk.outer = transport::packet(walk, protocol).ok();
     walk.rest = inside.rest;
     walk.tag.vlan = inside.vlan;
     walk.tag.vni = inside.vni.or(walk.tag.vni);
@@ -29,14 +29,14 @@ pub(crate) fn enter<'a>(walk: &mut Walk<'a>, header: IpHeader, protocol: u8) -> 
 
 /// What a tunnel header says of its inside.
 struct Inside<'a> {
-    layer: Layer<'a>,
+    layer: Layer,
     rest: Cut<'a>,
     vlan: Option<u16>,
     vni: Option<u32>,
 }
 
 impl<'a> Inside<'a> {
-    const fn new(layer: Layer<'a>, rest: Cut<'a>) -> Self {
+    const fn new(layer: Layer, rest: Cut<'a>) -> Self {
         Self { layer, rest, vlan: None, vni: None }
     }
 }

@@ -3,7 +3,7 @@
 //! Every header function takes its bytes off [`Walk::rest`] and names the header that comes next.
 //! Each step is paid from [`Walk::budget`], which bounds the work for a frame.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use tw_model::{Evidence, MacAddress, NetworkTag};
 
@@ -24,7 +24,7 @@ pub(crate) enum Reject {
 
 /// The header that comes next.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Layer<'a> {
+pub(crate) enum Layer {
     Ethernet,
     Vlan,
     Llc,
@@ -45,8 +45,9 @@ pub(crate) enum Layer<'a> {
     Ip,
     Ipv4,
     Ipv6,
-    IpPayload { header: IpHeader, protocol: u8 },
-    Fragment(Fragment<'a>),
+    /// What follows an IP header or an extension header: its protocol.
+    IpPayload(u8),
+    Fragment(Part),
 }
 
 /// What later headers need to know of an IP header.
@@ -61,10 +62,20 @@ pub(crate) struct IpHeader {
     pub(crate) hop_limit: u8,
 }
 
-/// A part of an IP datagram.
+impl IpHeader {
+    /// Stands where no IP header was read yet.
+    pub(crate) const NONE: Self = Self {
+        src: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        dst: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        len: 0,
+        id: 0,
+        hop_limit: 0,
+    };
+}
+
+/// Which part of its datagram a fragment is.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Fragment<'a> {
-    pub(crate) header: IpHeader,
+pub(crate) struct Part {
     /// IPv4 or IPv6 identification.
     pub(crate) id: u32,
     /// IPv4 protocol, or IPv6 next header.
@@ -73,14 +84,14 @@ pub(crate) struct Fragment<'a> {
     pub(crate) offset: u32,
     /// Are there more fragments behind it?
     pub(crate) more: bool,
-    pub(crate) data: Cut<'a>,
 }
 
 /// What a walk ends with.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Found<'a> {
     Packet(Packet<'a>),
-    Fragment(Fragment<'a>),
+    /// The rest of the frame is this part of a datagram.
+    Fragment(Part),
 }
 
 /// Where a walk stands.
@@ -91,6 +102,8 @@ pub(crate) struct Walk<'a> {
     pub(crate) evidence: Evidence,
     pub(crate) tag: NetworkTag,
     pub(crate) macs: Option<(MacAddress, MacAddress)>,
+    /// The innermost IP header so far.
+    pub(crate) header: IpHeader,
     /// Headers that may still be read.
     pub(crate) budget: u8,
     /// An IP header claimed more bytes than there were.
@@ -101,32 +114,34 @@ pub(crate) struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     /// Reads headers from `layer` on until a packet or a fragment is found.
-    pub(crate) fn run(&mut self, layer: Layer<'a>) -> Result<Found<'a>, Reject> {
-        match (self.inwards(layer), self.outer) {
-            (Err(reject), Some(outer)) if reject != Reject::NestingLimit => {
-                Ok(Found::Packet(outer))
-            }
-            (found, _) => found,
+    pub(crate) fn run(&mut self, layer: Layer) -> Result<Found<'a>, Reject> {
+        let found = self.inwards(layer);
+        if let Err(reject) = found
+            && reject != Reject::NestingLimit
+            && let Some(outer) = self.outer
+        {
+            return Ok(Found::Packet(outer));
         }
+        found
     }
 
-    fn inwards(&mut self, mut layer: Layer<'a>) -> Result<Found<'a>, Reject> {
+    fn inwards(&mut self, mut layer: Layer) -> Result<Found<'a>, Reject> {
         loop {
             self.budget = self.budget.checked_sub(1).ok_or(Reject::NestingLimit)?;
             layer = match layer {
                 Layer::Ethernet => link::ethernet(self)?,
                 Layer::Ipv4 => ip::v4(self)?,
                 Layer::Ipv6 => ip::v6(self)?,
-                Layer::IpPayload { header, protocol } => {
-                    if let Some(next) = ip::extension(self, header, protocol)? {
+                Layer::IpPayload(protocol) => {
+                    if let Some(next) = ip::extension(self, protocol)? {
                         next
-                    } else if let Some(next) = tunnel::enter(self, header, protocol) {
+                    } else if let Some(next) = tunnel::enter(self, protocol) {
                         next
                     } else {
-                        return transport::packet(self, header, protocol).map(Found::Packet);
+                        return transport::packet(self, protocol).map(Found::Packet);
                     }
                 }
-                Layer::Fragment(fragment) => return Ok(Found::Fragment(fragment)),
+                Layer::Fragment(part) => return Ok(Found::Fragment(part)),
                 Layer::Vlan => link::vlan(self)?,
                 Layer::Llc => link::llc(self)?,
                 Layer::Cooked => link::cooked(self)?,
@@ -150,7 +165,7 @@ impl<'a> Walk<'a> {
 }
 
 /// <https://www.tcpdump.org/linktypes.html>
-pub(crate) fn first_layer(link: LinkType) -> Result<Layer<'static>, Reject> {
+pub(crate) fn first_layer(link: LinkType) -> Result<Layer, Reject> {
     Ok(match link.0 {
         1 => Layer::Ethernet,
         0 | 108 => Layer::Loopback,

@@ -79,6 +79,16 @@ fn link_layer_addresses_are_the_packet_s_own() {
 }
 
 #[test]
+fn a_mirror_session_may_shorten_what_it_sends() {
+    let (mirrored, full) = (ethernet_ip(&plain_v4()), decode(LinkType(101), &plain_v4()));
+    let shortened = &mirrored[..mirrored.len() - 10];
+    let gre = concat(&[&[0x10, 0, 0x88, 0xbe, 0, 0, 0, 1, 0x10, 0, 0, 0, 0, 0, 0, 0], shortened]);
+    let found = decode(ETHERNET, &ethernet_ip(&ipv4("192.0.2.1", "192.0.2.2", 47, &gre)));
+    assert_eq!((found.ports, found.payload_len), (full.ports, full.payload_len));
+    assert_eq!(found.payload, full.payload[..full.payload.len() - 10]);
+}
+
+#[test]
 fn a_tunnel_port_without_a_tunnel_is_plain_udp() {
     let not_vxlan = b"\x08\0\0\0\0\x12\x34\0 this is no ethernet frame at all, is it".as_slice();
     let no_flag = concat(&[&[0; 8], &ethernet_ip(&plain_v4())]);

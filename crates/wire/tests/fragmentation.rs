@@ -104,6 +104,54 @@ fn partial_overlaps_that_agree_are_no_conflict() {
     assert_eq!(outcome.packets[0].payload, message(88));
 }
 
+/// Model: an array of bytes in which the first writer of each wins.
+#[test]
+fn random_overlapping_fragments_end_as_in_a_byte_array() {
+    let seed = 0x6672_6167;
+    let mut random = Random(seed);
+    let mut conflicts = 0;
+    for round in 0..2000_u16 {
+        let blocks = 2 + random.below(12);
+        let len = blocks * 8 - random.below(8);
+        let mut model: Vec<Option<u8>> = vec![None; len];
+        let (mut conflict, mut end_seen, mut expected) = (false, false, None);
+        let mut frames = Vec::new();
+        for _ in 0..random.below(40) {
+            let from = 8 * random.below(blocks);
+            let to =
+                if random.below(4) == 0 { len } else { len.min(from + 8 * (1 + random.below(3))) };
+            let to = if to == len { len } else { to / 8 * 8 };
+            if (from, to) == (0, len) {
+                continue;
+            }
+            let mut part: Vec<u8> = (from..to).map(|at| at as u8).collect();
+            if random.below(20) == 0 {
+                part[0] ^= 0x55;
+            }
+            let more = if to < len { 0x2000 } else { 0 };
+            let flags = more | (from / 8) as u16;
+            frames.push(ethernet_ip(&ipv4_with("10.0.0.1", "10.0.0.2", 200, round, flags, &part)));
+            if expected.is_some() {
+                continue;
+            }
+            end_seen |= to == len;
+            for (slot, byte) in model[from..to].iter_mut().zip(part) {
+                conflict |= slot.is_some_and(|first| first != byte);
+                slot.get_or_insert(byte);
+            }
+            if end_seen {
+                expected = model.iter().copied().collect::<Option<Vec<u8>>>();
+            }
+        }
+        let outcome = decode_all(ETHERNET, &frames);
+        let found: Vec<_> = outcome.packets.into_iter().map(|packet| packet.payload).collect();
+        assert_eq!(found, Vec::from_iter(expected), "seed {seed} round {round}");
+        assert_eq!(!outcome.anomalies.is_empty(), conflict, "seed {seed} round {round}");
+        conflicts += usize::from(conflict);
+    }
+    assert!(conflicts > 100);
+}
+
 #[test]
 fn a_snapped_fragment_cuts_the_datagram_there() {
     let datagram = udp(1, 2, &message(200));

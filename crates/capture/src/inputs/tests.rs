@@ -149,6 +149,24 @@ fn rotated_files_are_opened_when_the_run_gets_there() {
     assert_eq!(count, 200);
 }
 
+/// Pipes can be opened once, so they are read from the start of the run on.
+#[cfg(target_os = "linux")]
+#[test]
+fn pipes_merge_with_files() {
+    use std::os::fd::AsRawFd;
+    let folder = TempDir::new().unwrap();
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    writer.write_all(&gzip(&pcap(&[2, 4], b'p', 60))).unwrap();
+    drop(writer);
+    let paths = [
+        write(&folder, "a", &pcap(&[1, 3, 5], b'a', 60)),
+        PathBuf::from(format!("/proc/self/fd/{}", reader.as_raw_fd())),
+    ];
+    let (seen, warnings) = run(&paths);
+    let order: String = seen.iter().map(|&(.., mark)| char::from(mark)).collect();
+    assert_eq!((order.as_str(), warnings.len()), ("apapa", 0));
+}
+
 #[test]
 fn compression_is_told_from_the_content() {
     let folder = TempDir::new().unwrap();

@@ -107,8 +107,7 @@ const SIGNATURES: &[(&[u8], &str)] = &[
 ];
 
 /// What a file that begins with `head` looks like: a noun with its article.
-#[must_use]
-pub fn looks_like(head: &[u8]) -> &'static str {
+pub(super) fn looks_like(head: &[u8]) -> &'static str {
     if head.is_empty() {
         return "an empty file";
     }
@@ -136,7 +135,7 @@ fn looks_like_text(head: &[u8]) -> Option<&'static str> {
         "an HTML page"
     } else if begins(b"<?xml") {
         "an XML document"
-    } else if begins(b"{") || begins(b"[") {
+    } else if begins(b"{") || begins(b"[{") {
         "JSON"
     } else {
         "text"

@@ -2,9 +2,9 @@
 
 use tw_model::Timestamp;
 
-use super::Whole;
+use super::{Fragment, Whole};
 use crate::cut::saturating_u32;
-use crate::walk::{Fragment, IpHeader};
+use crate::walk::IpHeader;
 
 /// Pieces of one datagram. A datagram of 65,535 bytes over a link of 576 bytes has 119.
 const MAX_PIECES: usize = 512;
@@ -35,7 +35,7 @@ pub(super) struct Datagram {
     piece_bytes: usize,
     /// Length of the payload, known from the last fragment.
     end: Option<u32>,
-    /// Header and next protocol of the first fragment.
+    /// Header, next protocol and length of the headers of the first fragment.
     first: Option<(IpHeader, u8, u32)>,
     conflict: bool,
 }
@@ -51,13 +51,13 @@ struct Piece {
 /// Could a host have sent this fragment? RFC 791 §3.2: no datagram is longer than 65,535 bytes.
 pub(super) fn is_possible(fragment: &Fragment<'_>) -> bool {
     let length = wire_length(fragment);
-    length > 0 && fragment.offset + length <= MAX_END
+    length > 0 && fragment.part.offset + length <= MAX_END
 }
 
 /// Only the last fragment may have a length that is no multiple of 8; others lose the rest, as hosts
 /// do it.
 fn wire_length(fragment: &Fragment<'_>) -> u32 {
-    if fragment.more { fragment.data.wire & !7 } else { fragment.data.wire }
+    if fragment.part.more { fragment.data.wire & !7 } else { fragment.data.wire }
 }
 
 impl Datagram {
@@ -80,7 +80,7 @@ impl Datagram {
 
     /// Adds the bytes of `fragment` that are not there yet.
     pub(super) fn add(&mut self, fragment: &Fragment<'_>) -> Add {
-        let mut end = fragment.offset + wire_length(fragment);
+        let mut end = fragment.part.offset + wire_length(fragment);
         let mut conflict = false;
         let highest = self.pieces.last().map_or(0, |piece| piece.end);
         match self.end {
@@ -88,19 +88,19 @@ impl Datagram {
                 conflict = true;
                 end = known;
             }
-            Some(known) => conflict = !fragment.more && end != known,
-            None if !fragment.more && end < highest => conflict = true,
-            None if !fragment.more => self.end = Some(end),
+            Some(known) => conflict = !fragment.part.more && end != known,
+            None if !fragment.part.more && end < highest => conflict = true,
+            None if !fragment.part.more => self.end = Some(end),
             None => {}
         }
-        if fragment.offset == 0 && self.first.is_none() {
+        if fragment.part.offset == 0 && self.first.is_none() {
             let header_len = fragment.header.len.saturating_sub(fragment.data.wire);
-            self.first = Some((fragment.header, fragment.protocol, header_len));
+            self.first = Some((fragment.header, fragment.part.protocol, header_len));
         }
         if self.pieces.len() >= MAX_PIECES {
             return Add::TooManyPieces;
         }
-        conflict |= self.fill(fragment.offset, end, fragment.data.bytes);
+        conflict |= self.fill(fragment.part.offset, end, fragment.data.bytes);
         let is_news = conflict && !self.conflict;
         self.conflict |= conflict;
         if is_news { Add::Conflict } else { Add::Kept }
