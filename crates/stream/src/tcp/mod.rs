@@ -240,7 +240,7 @@ impl Tcp {
         let acknowledged = self.side_mut(direction.reversed());
         let moved = acknowledged.acknowledge(segment.ack, step.now, step.counts_only());
         if syn {
-            acknowledged.start_at_ack();
+            acknowledged.start_at_ack(segment.ack);
             return;
         }
         let opener_answers = direction == Direction::ToResponder && self.side(direction).saw_syn();

@@ -26,6 +26,8 @@ pub(crate) struct Side {
     end: u64,
     hole: Option<Box<Hole>>,
     conflicts: u32,
+    /// A packet of this direction was captured: if not, nothing is missed from it.
+    captured: bool,
     started: bool,
     syn: bool,
     /// The end is that of a FIN, otherwise of a RST.
@@ -99,6 +101,7 @@ impl Side {
 
     /// The position of a segment, unless it is far outside of the window.
     pub(crate) fn locate(&mut self, seq: u32, window: u32) -> Option<u64> {
+        self.captured = true;
         if !self.is_known() {
             self.next = FIRST | u64::from(seq);
             return Some(self.next);
@@ -146,9 +149,9 @@ impl Side {
     }
 
     /// The SYN-ACK says where the other side begins.
-    pub(crate) const fn start_at_ack(&mut self) {
-        if !self.started && self.acked != 0 {
-            self.start(self.acked);
+    pub(crate) const fn start_at_ack(&mut self, ack: u32) {
+        if !self.started && self.is_known() {
+            self.start(self.position(ack));
         }
     }
 
@@ -540,7 +543,7 @@ impl Side {
 
     /// Did the receiver acknowledge more than was seen? One more may be a FIN.
     const fn lost_tail(&self) -> bool {
-        self.started && !self.fin && self.acked > self.next.saturating_add(1)
+        self.captured && self.started && !self.fin && self.acked > self.next.saturating_add(1)
     }
 
     const fn position(&self, seq: u32) -> u64 {
