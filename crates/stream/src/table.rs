@@ -378,7 +378,10 @@ impl<S: Default> Table<S> {
             now: self.clock.elapsed(),
         };
         entry.tcp.flush(&mut step);
-        if reason == CloseReason::Evicted {
+        let attempt = step.flow.state != ConnectionState::Established;
+        let evicted = reason == CloseReason::Evicted;
+        // A flood would drown its reader: of mere attempts only the count is told each time.
+        if evicted && (!attempt || step.counters.flows_evicted.is_power_of_two()) {
             step.anomaly(AnomalyKind::FlowEvicted);
         }
         step.emit(StreamEvent::Close(reason));

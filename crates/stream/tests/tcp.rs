@@ -205,10 +205,7 @@ fn mirrored_packets_count_once() {
 
 #[test]
 fn midstream_opener_is_told_by_ports() {
-    let mut run = Run::of(&[
-        down(0, ACK, 900, 200, b"answer"),
-        up(1, ACK, 200, 906, b"ask"),
-    ]);
+    let mut run = Run::of(&[down(0, ACK, 900, 200, b"answer"), up(1, ACK, 200, 906, b"ask")]);
     run.finish();
     let flow = run.flow();
     assert!(flow.midstream);
@@ -496,7 +493,9 @@ fn losing_interest_drops_what_is_held() {
     let mut events = 0;
     for raw in [&answer, &raw, &raw] {
         let packet = support::packet(raw, 9);
-        table.push(&packet, &mut |flow: &mut tw_stream::Flow<()>, _, _: tw_stream::StreamEvent<'_>| {
+        table.push(&packet, &mut |flow: &mut tw_stream::Flow<()>,
+                                  _,
+                                  _: tw_stream::StreamEvent<'_>| {
             flow.interest = Interest::Counts;
             events += 1;
         });
