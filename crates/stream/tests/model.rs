@@ -94,9 +94,7 @@ fn captured(script: &Script, packets: &[Raw]) -> [Vec<bool>; 2] {
     for raw in packets.iter().filter(|raw| raw.flags & SYN == 0) {
         let side = usize::from(raw.src != support::client());
         let from = raw.seq.wrapping_sub(script.isn[side].wrapping_add(1)) as usize;
-        for at in from..from + raw.payload.len() {
-            map[side][at] = true;
-        }
+        map[side][from..from + raw.payload.len()].fill(true);
     }
     map
 }
