@@ -21,7 +21,8 @@ use crate::{CloseReason, Counters, Flow, Interest, Limits, StreamEvent, opener, 
 ///
 /// **When a connection closes.** `Close` comes as soon as both directions have handed on everything
 /// before their FIN, or with a RST. The flow then stays for [`crate::IdleTimes::closed`] to swallow
-/// late packets, which are not reported any more, so that they don't make a new flow.
+/// late packets, which are not reported any more, so that they don't make a new flow. The ACK of the
+/// last FIN is the first of these: it is not in the flow's counts.
 ///
 /// **Mirror duplicates.** The same packet again within milliseconds is counted once, whatever its
 /// link-layer addresses and hop limit; for TCP it still goes through reassembly, where it changes
@@ -33,7 +34,8 @@ use crate::{CloseReason, Counters, Flow, Interest, Limits, StreamEvent, opener, 
 ///
 /// **Determinism.** The same packets give the same events, whatever the keys of the hash table.
 ///
-/// **Memory.** About 500 bytes and an `S` for a flow with no data held.
+/// **Memory.** About 550 bytes and an `S` for a flow with no data held, and 4 KiB for each
+/// direction that is being read, within [`Limits::kept_bytes`].
 #[derive(Debug)]
 pub struct Table<S> {
     limits: Limits,
@@ -249,6 +251,7 @@ impl<S: Default> Table<S> {
         let Some(entry) = self.pool.get_mut(slot) else { return };
         if let Outcome::Ends(reason) = outcome {
             entry.closed = true;
+            entry.tcp.forget_tails(&mut self.counters);
             sink(&mut entry.flow, entry.evidence, StreamEvent::Close(reason));
         }
         if entry.hole_due.is_some() || entry.tcp.has_holes() {
@@ -332,6 +335,7 @@ impl<S: Default> Table<S> {
         let Some(entry) = self.pool.get_mut(slot) else { return };
         if let Outcome::Ends(reason) = outcome {
             entry.closed = true;
+            entry.tcp.forget_tails(&mut self.counters);
             sink(&mut entry.flow, entry.evidence, StreamEvent::Close(reason));
             self.pool.touch(slot, now);
             return;
@@ -385,6 +389,7 @@ impl<S: Default> Table<S> {
             step.anomaly(AnomalyKind::FlowEvicted);
         }
         step.emit(StreamEvent::Close(reason));
+        entry.tcp.forget_tails(&mut self.counters);
     }
 }
 

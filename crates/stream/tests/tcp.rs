@@ -108,6 +108,21 @@ fn overlap_with_other_bytes_keeps_the_first_and_says_so() {
 }
 
 #[test]
+fn retransmission_with_other_bytes_is_told_after_the_first_were_handed_on() {
+    let mut run = connected();
+    run.push(&[
+        up(3, ACK, 101, 501, b"POST /good"),
+        up(4, ACK, 101, 501, b"POST /evil"),
+        up(5, ACK, 106, 501, b"/good HTTP"),
+        up(6, ACK, 106, 501, b"/bad. HTTP/1.1"),
+    ]);
+    assert_eq!(run.bytes(TO_RESPONDER), b"POST /good HTTP/1.1");
+    assert_eq!(run.table.counters().overlap_conflicts, 2);
+    run.push(&[up(7, RST, 120, 0, b"")]);
+    assert_eq!(run.table.counters().kept_bytes_now, 0);
+}
+
+#[test]
 fn overlap_conflicts_are_told_ever_more_rarely() {
     let mut run = connected();
     for n in 0..100_u8 {

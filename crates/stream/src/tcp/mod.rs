@@ -6,12 +6,13 @@
 mod handshake;
 mod hole;
 mod side;
+mod tail;
 
 use tw_model::{AnomalyKind, ConnectionState, Direction, Evidence};
 use tw_wire::{TcpFlags, TcpSegment};
 
 use crate::step::{Step, length};
-use crate::{CloseReason, Flow, StreamEvent, pair};
+use crate::{CloseReason, Counters, Flow, StreamEvent, pair};
 pub(crate) use handshake::{opened_by_source, swap_opener};
 use side::Side;
 
@@ -118,6 +119,13 @@ impl Tcp {
         if resumes || side.is_elsewhere(segment.seq) { Outcome::Reopens } else { Outcome::Taken }
     }
 
+    /// Frees what is kept for comparison.
+    pub(crate) fn forget_tails(&mut self, counters: &mut Counters) {
+        for side in &mut self.sides {
+            side.forget_tail(counters);
+        }
+    }
+
     /// Everything held is handed on, with gaps in between.
     pub(crate) fn flush<S, F>(&mut self, step: &mut Step<'_, S, F>)
     where
@@ -192,6 +200,7 @@ impl Tcp {
         for direction in DIRECTIONS {
             self.side_mut(direction).forget_held(step, direction);
         }
+        self.forget_tails(step.counters);
     }
 
     fn payload<S, F>(

@@ -5,13 +5,14 @@
 //! Overlaps: the first bytes win. Systems differ in which bytes they keep, and nobody outside knows
 //! the receiver's choice; but what was handed on cannot be taken back, so the first is the only policy
 //! that is the same for bytes that are still held and for those that are not. That they differ is an
-//! anomaly in itself.
+//! anomaly in itself: it is told for bytes that are held, and for the latest 4 KiB handed on.
 
 use tw_model::{AnomalyKind, Direction, Evidence};
 
 use super::hole::{Held, Hole, Mark, charge, slice};
+use super::tail::{SIZE as TAIL_SIZE, Tail};
 use crate::step::{Step, length};
-use crate::{Flow, StreamEvent};
+use crate::{Counters, Flow, StreamEvent};
 
 /// Reassembly of one direction.
 #[derive(Debug, Default)]
@@ -25,6 +26,7 @@ pub(crate) struct Side {
     /// Where this direction ends. 0: not known.
     end: u64,
     hole: Option<Box<Hole>>,
+    tail: Option<Box<Tail>>,
     conflicts: u32,
     /// A packet of this direction was captured: if not, nothing is missed from it.
     captured: bool,
@@ -232,6 +234,7 @@ impl Side {
             self.hold(step, direction, position, payload, end);
         } else if end <= self.next {
             step.counters.retransmitted_bytes += end - position;
+            self.compare(step, position, payload);
         } else {
             self.hand_on(step, direction, position, payload, end);
         }
@@ -249,7 +252,10 @@ impl Side {
     ) where
         F: FnMut(&mut Flow<S>, Evidence, StreamEvent<'_>),
     {
-        step.counters.retransmitted_bytes += self.next - position;
+        if position < self.next {
+            step.counters.retransmitted_bytes += self.next - position;
+            self.compare(step, position, payload);
+        }
         let captured = position.saturating_add(length(payload));
         // What is held came first: the segment is woven around it.
         while let Some(first) = self.first_held().filter(|first| *first < captured) {
@@ -470,6 +476,7 @@ impl Side {
         let new = slice(&held.bytes, at, self.next, end);
         let offset = self.next - self.start;
         if end > self.next {
+            self.keep(step, new);
             self.next = end;
             step.data(direction, offset, new, held.evidence);
         }
@@ -483,10 +490,42 @@ impl Side {
     where
         F: FnMut(&mut Flow<S>, Evidence, StreamEvent<'_>),
     {
+        if bytes.is_empty() {
+            return;
+        }
+        self.keep(step, bytes);
         let offset = self.next - self.start;
         self.next = self.next.saturating_add(length(bytes));
-        if !bytes.is_empty() {
-            step.data(direction, offset, bytes, step.evidence);
+        step.data(direction, offset, bytes, step.evidence);
+    }
+
+    /// Keeps bytes that are handed on for comparison, if the table has memory for that.
+    fn keep<S, F>(&mut self, step: &mut Step<'_, S, F>, bytes: &[u8])
+    where
+        F: FnMut(&mut Flow<S>, Evidence, StreamEvent<'_>),
+    {
+        if self.tail.is_none() {
+            let kept = step.counters.kept_bytes_now.saturating_add(TAIL_SIZE);
+            if step.counts_only() || kept > step.limits.kept_bytes {
+                return;
+            }
+            step.counters.kept_bytes_now = kept;
+        }
+        self.tail.get_or_insert_default().record(self.next, bytes);
+    }
+
+    fn compare<S, F>(&mut self, step: &mut Step<'_, S, F>, position: u64, bytes: &[u8])
+    where
+        F: FnMut(&mut Flow<S>, Evidence, StreamEvent<'_>),
+    {
+        if self.tail.as_ref().is_some_and(|tail| !tail.agrees(position, bytes)) {
+            self.conflict(step);
+        }
+    }
+
+    pub(crate) fn forget_tail(&mut self, counters: &mut Counters) {
+        if self.tail.take().is_some() {
+            counters.kept_bytes_now = counters.kept_bytes_now.saturating_sub(TAIL_SIZE);
         }
     }
 
