@@ -244,6 +244,36 @@ fn held_bytes_of_all_flows_are_limited() {
 }
 
 #[test]
+fn shortage_of_memory_ends_holes_with_nothing_behind_them_too() {
+    let limits = Limits { held_bytes: 1000, ..Limits::default() };
+    let mut run = Run::with(limits);
+    let lost = [up(0, SYN, 100, 0, b""), up(1, ACK | FIN, 200, 501, b"")];
+    for n in 0..10 {
+        run.push(&lost.clone().map(|raw| from_host(n, raw)));
+    }
+    run.push(&handshake());
+    run.push(&[up(3, ACK, 200, 501, &[7; 2000])]);
+    assert!(run.table.counters().held_bytes_now <= 1000);
+    assert!(!run.gaps().is_empty());
+}
+
+#[test]
+fn header_that_was_cut_off_is_counted_where_its_ports_belong() {
+    let mut run = Run::of(&handshake());
+    let header = [0x9c, 0x40, 0x09, 0x47];
+    let cut = Raw { ip_id: 5, ..up(3, 0, 0, 0, &header) };
+    let (src, dst) = (cut.src, cut.dst);
+    let mut packet = support::packet(&cut, 4);
+    packet.transport = tw_wire::Transport::Other { protocol: 6, payload: &header };
+    run.table
+        .push(&packet, &mut |_: &mut tw_stream::Flow<()>, _, _: tw_stream::StreamEvent<'_>| {});
+    run.finish();
+    assert_eq!(run.flows.len(), 1);
+    assert_eq!(run.flow().packets, [3, 1]);
+    assert_eq!((run.flow().opener.port, run.flow().responder.port), (src.1, dst.1));
+}
+
+#[test]
 fn time_that_goes_backwards_harms_nothing() {
     let mut run = Run::of(&handshake());
     run.advance(-5_000_000);

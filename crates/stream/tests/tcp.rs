@@ -321,6 +321,9 @@ fn attempt_with_another_sequence_number_is_a_new_one() {
         Told::Close(CloseReason::EndOfInput),
     ];
     assert_eq!(run.told(), told);
+    // The SYN belongs to the new one only.
+    assert_eq!((run.flows[0].packets, run.flows[1].packets), ([1, 0], [1, 0]));
+    assert_eq!(run.flows[0].last, support::time(0));
 }
 
 #[test]
@@ -334,6 +337,36 @@ fn blind_syn_does_not_end_a_connection_but_an_answered_one_does() {
     run.push(&[up(8, ACK, 1_000_000_001, 9_000_001, b"new")]);
     assert_eq!(run.bytes(TO_RESPONDER), b"abcdefnew");
     assert_eq!(run.flow().opener.port, 40_000);
+}
+
+#[test]
+fn answered_syn_counts_even_if_the_answer_was_lost() {
+    let mut run = connected();
+    run.push(&[up(3, ACK, 101, 501, b"abc"), down(4, ACK, 501, 104, b"d")]);
+    run.push(&[up(5, SYN, 1_000_000_000, 0, b""), up(6, ACK, 1_000_000_001, 9_000_001, b"new")]);
+    assert!(!run.has(&Told::Close(CloseReason::Reused)));
+    run.push(&[down(7, ACK, 9_000_001, 1_000_000_004, b"yes")]);
+    assert!(run.has(&Told::Close(CloseReason::Reused)));
+    run.finish();
+    assert_eq!(run.bytes(TO_OPENER), b"dyes");
+}
+
+#[test]
+fn icmp_error_about_a_syn_refuses_it() {
+    let mut quote = vec![3, 3, 0, 0, 0, 0, 0, 0, 0x45, 0, 0, 40, 0, 0, 0, 0, 64, 6, 0, 0];
+    quote.extend([192, 0, 2, 1, 198, 51, 100, 2, 0x9c, 0x40, 0x09, 0x47, 0, 0, 0, 100]);
+    let error = Raw { protocol: 1, payload: quote, ..down(1, 0, 0, 0, b"") };
+    let wrong = Raw { payload: [&error.payload[..35], &[99][..]].concat(), ..error.clone() };
+    let ends = |error: Raw, more: &[Raw]| {
+        let mut run = Run::of(&[up(0, SYN, 100, 0, b""), error]);
+        run.push(more);
+        run.finish();
+        run.flows[0].state
+    };
+    assert_eq!(ends(error.clone(), &[]), ConnectionState::Refused);
+    assert_eq!(ends(wrong, &[]), ConnectionState::Attempted);
+    let answered = [down(2, SYN | ACK, 500, 101, b""), up(3, ACK, 101, 501, b"")];
+    assert_eq!(ends(error, &answered), ConnectionState::Established);
 }
 
 #[test]
