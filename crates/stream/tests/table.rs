@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use support::{
-    ACK, Dice, FIN, Raw, Run, SYN, TO_OPENER, TO_RESPONDER, Told, down, handshake, udp, up,
+    ACK, Dice, FIN, RST, Raw, Run, SYN, TO_OPENER, TO_RESPONDER, Told, down, handshake, udp, up,
 };
 use tw_model::{AnomalyKind, ConnectionState, Opener, Protocol};
 use tw_stream::{CloseReason, IdleTimes, Interest, Limits};
@@ -320,20 +320,27 @@ fn held_data_is_handed_on_before_close() {
 fn noise(seed: u64) -> Vec<Raw> {
     let mut dice = Dice(seed);
     let mut packets = Vec::new();
-    for _ in 0..3000 {
-        let flags = dice.roll().to_le_bytes()[0] & 0x1f;
+    for n in 0..3000 {
+        let chance = [(SYN, 10), (FIN, 3), (RST, 2), (ACK, 80)];
+        let flags =
+            chance.iter().map(|(flag, chance)| flag * u8::from(dice.percent(*chance))).sum();
         let near = u32::try_from(dice.below(300)).unwrap();
         let seq = if dice.percent(90) { near } else { near.wrapping_mul(0x0fff_ffff) };
         let ack = u32::try_from(dice.below(300)).unwrap();
         let payload = vec![dice.roll().to_le_bytes()[0]; dice.below(40)];
         let mut raw = up(0, flags, seq, ack, &payload);
-        raw.at_ms = i64::try_from(dice.below(400_000)).unwrap();
+        raw.at_ms = i64::from(n * 20) + i64::try_from(dice.below(200)).unwrap();
+        // A pause in the middle, in which everything becomes idle.
+        raw.at_ms += i64::from(n / 1500) * 400_000;
+        raw.ip_id = u16::try_from(n).unwrap();
         raw.cut = u32::try_from(dice.below(12)).unwrap().saturating_sub(8);
         raw.protocol = [6, 6, 6, 6, 6, 17, 1, 132][dice.below(8)];
         if dice.percent(50) {
             raw = back(raw);
         }
-        packets.push(from_host(u32::try_from(dice.below(8)).unwrap(), raw));
+        raw = from_host(u32::try_from(dice.below(8)).unwrap(), raw);
+        packets.extend(dice.percent(5).then(|| raw.clone()));
+        packets.push(raw);
     }
     packets
 }
@@ -342,7 +349,7 @@ fn tight() -> Limits {
     Limits {
         flows: 6,
         attempted_flows: 3,
-        held_bytes_per_direction: 800,
+        held_bytes_per_direction: 500,
         held_bytes: 2000,
         idle: IdleTimes { established: Duration::from_secs(90), ..IdleTimes::default() },
         ..Limits::default()
@@ -365,12 +372,18 @@ fn equal_input_gives_equal_output() {
 
 #[test]
 fn noise_keeps_the_order_of_events() {
+    let mut reached = [0; 10];
     for seed in 100..300 {
         let mut run = Run::with(tight());
-        run.push(&noise(seed));
+        for raw in noise(seed) {
+            run.push(&[raw]);
+            let counters = run.table.counters();
+            assert!(counters.held_bytes_now <= 2000 && counters.flows_now <= 6, "seed {seed}");
+        }
         run.finish();
         let mut next = vec![[0_u64; 2]; run.flows.len()];
         let mut open = vec![false; run.flows.len()];
+        let mut half_closed = vec![[false; 2]; run.flows.len()];
         for (id, told, _) in &run.log {
             let id = usize::try_from(*id).unwrap();
             assert_eq!(*told == Told::Open, !open[id], "seed {seed}");
@@ -378,13 +391,16 @@ fn noise_keeps_the_order_of_events() {
                 Told::Open => open[id] = true,
                 Told::Data(direction, offset, bytes) => {
                     assert_eq!(*offset, next[id][direction.index()], "seed {seed}");
+                    assert!(!half_closed[id][direction.index()], "seed {seed}");
                     next[id][direction.index()] += bytes.len() as u64;
                 }
                 Told::Gap(direction, offset, len) => {
                     assert_eq!(*offset, next[id][direction.index()], "seed {seed}");
                     assert!(*len > 0);
+                    assert!(!half_closed[id][direction.index()], "seed {seed}");
                     next[id][direction.index()] += len;
                 }
+                Told::HalfClose(direction) => half_closed[id][direction.index()] = true,
                 Told::Close(_) => open[id] = false,
                 _ => {}
             }
@@ -392,7 +408,19 @@ fn noise_keeps_the_order_of_events() {
         assert!(open.iter().all(|open| !open), "seed {seed}");
         let counters = run.table.counters();
         assert_eq!((counters.held_bytes_now, counters.kept_bytes_now), (0, 0));
-        assert!(counters.held_bytes_peak <= 2000 + 200);
+        let all = [
+            counters.gaps,
+            counters.duplicates,
+            counters.retransmitted_bytes,
+            counters.overlap_conflicts,
+            counters.reassembly_limits,
+            counters.resets_ignored,
+            counters.segments_ignored,
+            counters.after_fin_bytes,
+            counters.flows_evicted,
+            counters.flows_idle,
+        ];
+        reached.iter_mut().zip(all).for_each(|(sum, count)| *sum += count);
         for (flow, next) in run.flows.iter().zip(next) {
             if flow.protocol == Protocol::TCP {
                 assert_eq!(flow.payload_bytes, next, "seed {seed}");
@@ -400,4 +428,5 @@ fn noise_keeps_the_order_of_events() {
             assert!(flow.state != ConnectionState::Closed || flow.protocol == Protocol::TCP);
         }
     }
+    assert!(reached.iter().all(|count| *count > 0), "{reached:?}");
 }

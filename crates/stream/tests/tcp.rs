@@ -200,6 +200,32 @@ fn data_after_fin_is_ignored_and_counted() {
 }
 
 #[test]
+fn held_data_after_fin_is_ignored_too() {
+    let mut run = connected();
+    run.push(&[
+        up(3, ACK, 102, 501, b"bcXX"),
+        up(4, ACK, 110, 501, b"YY"),
+        up(5, ACK | FIN, 104, 501, b""),
+        up(6, ACK, 101, 501, b"a"),
+    ]);
+    run.finish();
+    assert_eq!(run.bytes(TO_RESPONDER), b"abc");
+    assert!(run.gaps().is_empty());
+    assert_eq!(run.table.counters().after_fin_bytes, 4);
+    assert_eq!(run.table.counters().held_bytes_now, 0);
+}
+
+#[test]
+fn reset_gives_up_an_acknowledged_tail() {
+    let mut run = connected();
+    run.push(&[up(3, ACK, 101, 501, b"abc"), down(4, ACK, 501, 151, b"")]);
+    run.push(&[down(5, RST, 501, 0, b"")]);
+    run.advance(2000);
+    assert_eq!(run.gaps(), [Told::Gap(TO_RESPONDER, 3, 47)]);
+    assert_eq!(run.told().last(), Some(&Told::Close(CloseReason::Reset)));
+}
+
+#[test]
 fn mirrored_packets_count_once() {
     let mut run = Run::new();
     for raw in handshake() {

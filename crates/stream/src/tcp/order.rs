@@ -127,6 +127,10 @@ impl Side {
                 self.deliver_held(step, direction, at, &held);
             } else if cut_until > self.next {
                 let until = first.map_or(cut_until, |first| first.min(cut_until));
+                let until = if self.fin { until.min(self.end) } else { until };
+                if until <= self.next {
+                    return;
+                }
                 self.skip_to(step, direction, until);
             } else {
                 let waits = first.is_some() || self.next < self.end || self.lost_tail();
@@ -146,7 +150,9 @@ impl Side {
         held: &Held,
     ) {
         step.counters.release(charge(&held.bytes));
-        let end = at.saturating_add(length(&held.bytes));
+        let all = at.saturating_add(length(&held.bytes));
+        let end = if self.fin { all.min(self.end) } else { all };
+        step.counters.after_fin_bytes += all - end.max(at).min(all);
         let new = slice(&held.bytes, at, self.next, end);
         let offset = self.next - self.start;
         if end > self.next {
@@ -155,7 +161,7 @@ impl Side {
             step.data(direction, offset, new, held.evidence);
         }
         if let Some(hole) = &mut self.hole {
-            hole.cut_until = hole.cut_until.max(end.saturating_add(held.cut));
+            hole.cut_until = hole.cut_until.max(all.saturating_add(held.cut));
             hole.opened = step.now;
         }
     }

@@ -34,7 +34,8 @@ impl Side {
         }
         if hole.mark.is_none() && (resetting || acked == 0 || acked > next) {
             let heard = acked != 0 && !resetting;
-            let until = if heard { acked } else { hole.end().unwrap_or(0).max(self.end) };
+            let seen = hole.end().unwrap_or(0).max(self.end);
+            let until = if heard { acked } else { seen.max(acked) };
             hole.mark = Some(Mark { until, since: step.now, packets: 0 });
         }
         if step.now.saturating_sub(hole.opened) >= HOPELESS {
@@ -111,7 +112,8 @@ impl Side {
             self.end = if self.acked == 0 { self.end } else { self.end.min(self.acked) };
         }
         let known = first.or_else(|| (self.end != 0).then_some(self.end));
-        let target = known.unwrap_or(self.acked).max(self.next);
+        let target = known.unwrap_or(self.acked);
+        let target = if self.fin { target.min(self.end) } else { target }.max(self.next);
         self.skip_to(step, direction, target);
         if !self.fin && first.is_none() {
             self.end = 0;

@@ -118,7 +118,7 @@ impl Side {
             return true;
         }
         let position = self.position(first);
-        let untouched = self.next == self.start && position <= self.start;
+        let untouched = self.next == self.start && position <= self.start && !self.finished;
         let fits = if self.started {
             position == self.start
                 || (!self.syn && untouched && self.start - position <= u64::from(window))
@@ -203,6 +203,10 @@ impl Side {
     ) {
         if self.fin && !self.finished && self.started && self.next >= self.end {
             self.finished = true;
+            if let Some(hole) = self.hole.take() {
+                step.counters.release(hole.charged());
+                step.counters.after_fin_bytes += hole.bytes();
+            }
             step.emit(StreamEvent::HalfClose { direction });
         }
     }

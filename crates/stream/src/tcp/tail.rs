@@ -24,6 +24,9 @@ impl Tail {
             self.bytes.clear();
             self.base = position.max(end.saturating_sub(SIZE));
         }
+        if self.bytes.capacity() == 0 {
+            self.bytes.reserve_exact(CAPACITY);
+        }
         let mut at = position.max(self.base);
         self.end = end;
         while at < end {
@@ -68,6 +71,7 @@ fn range_mut(bytes: &mut [u8], from: u64, len: u64) -> &mut [u8] {
 
 /// How much is kept: some segments, so that what came just before can be compared.
 pub(crate) const SIZE: u64 = 4096;
+const CAPACITY: usize = 4096;
 
 #[cfg(test)]
 mod tests {
