@@ -1,6 +1,6 @@
 //! What the table counted.
 
-/// Counters of a [`crate::Table`] since it was made. All are totals but for the two that say "now".
+/// Counters of a [`crate::Table`] since it was made. All are totals but for those that say "now".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Packets taken.
@@ -41,6 +41,8 @@ pub struct Counters {
     pub held_bytes_now: u64,
     /// The most that was held at once.
     pub held_bytes_peak: u64,
+    /// Bytes reserved now to compare retransmissions with.
+    pub kept_bytes_now: u64,
 }
 
 impl Counters {

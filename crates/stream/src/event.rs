@@ -56,7 +56,8 @@ pub struct Flow<S> {
     pub last: Timestamp,
     /// First packet with payload.
     pub first_payload: Option<Timestamp>,
-    /// Payload bytes by `Direction::index`, retransmissions once.
+    /// Payload bytes by `Direction::index`, as the sequence numbers count them: retransmissions once,
+    /// and what `gap_bytes` says is missing too. Held bytes are not in it before they are handed on.
     pub payload_bytes: [u64; 2],
     /// Packets by `Direction::index`, mirror duplicates once.
     pub packets: [u64; 2],

@@ -47,27 +47,31 @@ pub(crate) struct Addressed {
 impl Addressed {
     pub(crate) fn of(packet: &Packet<'_>) -> Self {
         let (protocol, src_port, dst_port) = ports(&packet.transport);
-        let (src, src_v6) = bits(packet.src);
-        let (dst, dst_v6) = bits(packet.dst);
-        let from_low = (src, src_port) <= (dst, dst_port);
-        let vni = packet.tag.vni;
-        let (low, low_port, low_v6, high, high_port, high_v6) = if from_low {
-            (src, src_port, src_v6, dst, dst_port, dst_v6)
-        } else {
-            (dst, dst_port, dst_v6, src, src_port, src_v6)
+        let src = Endpoint::new(packet.src, src_port);
+        let dst = Endpoint::new(packet.dst, dst_port);
+        Self::new(Protocol(protocol), src, dst, packet.tag.vni)
+    }
+
+    pub(crate) fn new(protocol: Protocol, src: Endpoint, dst: Endpoint, vni: Option<u32>) -> Self {
+        let (a, b) = (bits(src.ip), bits(dst.ip));
+        let from_low = (a.0, src.port) <= (b.0, dst.port);
+        let (low, high, low_port, high_port) =
+            if from_low { (a, b, src.port, dst.port) } else { (b, a, dst.port, src.port) };
+        let kind = u8::from(low.1) | u8::from(high.1) << 1 | u8::from(vni.is_some()) << 2;
+        let key = FlowKey {
+            low: low.0,
+            high: high.0,
+            low_port,
+            high_port,
+            vni: vni.unwrap_or(0),
+            protocol: protocol.0,
+            kind,
         };
-        let kind = u8::from(low_v6) | u8::from(high_v6) << 1 | u8::from(vni.is_some()) << 2;
-        let vni = vni.unwrap_or(0);
-        Self {
-            key: FlowKey { low, high, low_port, high_port, vni, protocol, kind },
-            protocol: Protocol(protocol),
-            src: Endpoint::new(packet.src, src_port),
-            dst: Endpoint::new(packet.dst, dst_port),
-            from_low,
-        }
+        Self { key, protocol, src, dst, from_low }
     }
 }
 
+/// The address as a number, and whether it is IPv6.
 fn bits(ip: IpAddr) -> (u128, bool) {
     match ip {
         IpAddr::V4(ip) => (u128::from(u32::from(ip)), false),

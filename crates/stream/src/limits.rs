@@ -10,6 +10,7 @@ use std::time::Duration;
 /// | `attempted_flows` | an eighth of that | the oldest attempt is evicted |
 /// | `held_bytes_per_direction` | 1 MiB | the hole becomes a gap |
 /// | `held_bytes` | 64 MiB | the oldest hole of any flow becomes a gap |
+/// | `kept_bytes` | 32 MiB | retransmissions on further connections are not compared |
 /// | `window_bytes` | 16 MiB | the segment is ignored |
 /// | `reorder_packets`, `reorder_time` | 128, 1 s | a hole that the receiver acknowledged becomes a gap |
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +25,9 @@ pub struct Limits {
     pub held_bytes_per_direction: u64,
     /// Out-of-order bytes held in the whole table.
     pub held_bytes: u64,
+    /// Bytes kept after they were handed on, to compare retransmissions with: 4 KiB for each direction
+    /// that is read.
+    pub kept_bytes: u64,
     /// How far from the expected position a segment may be. RFC 7323 allows windows up to 1 GiB;
     /// common systems open theirs to 6 MiB.
     pub window_bytes: u32,
@@ -49,6 +53,7 @@ impl Default for Limits {
             attempted_flows: 1 << 17,
             held_bytes_per_direction: 1 << 20,
             held_bytes: 64 << 20,
+            kept_bytes: 32 << 20,
             window_bytes: 16 << 20,
             reorder_packets: 128,
             reorder_time: Duration::from_secs(1),

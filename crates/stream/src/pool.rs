@@ -262,3 +262,96 @@ impl<S> Pool<S> {
 
 /// How precisely the lists know when a flow was last seen.
 const PRECISION: u64 = 1_000_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use tw_model::{FlowId, NetworkTag, Opener, SourceId, Timestamp};
+    use tw_wire::{Packet, TcpFlags, TcpSegment, Transport};
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn entry(host: u8) -> Entry<()> {
+        let tcp = TcpSegment {
+            src_port: 40_000,
+            dst_port: 80,
+            seq: 0,
+            ack: 0,
+            flags: TcpFlags(TcpFlags::SYN),
+            payload: &[],
+            payload_len: 0,
+        };
+        let evidence = Evidence::frame(SourceId(0), 1, Timestamp::EPOCH);
+        let packet = Packet {
+            evidence,
+            src: [192, 0, 2, host].into(),
+            dst: [198, 51, 100, 1].into(),
+            tag: NetworkTag::default(),
+            macs: None,
+            ip_len: 40,
+            ip_id: 0,
+            hop_limit: 64,
+            transport: Transport::Tcp(tcp),
+        };
+        let to = Addressed::of(&packet);
+        let flow = Flow {
+            id: FlowId(u64::from(host)),
+            opener: to.src,
+            responder: to.dst,
+            opener_known: Opener::Seen,
+            protocol: Protocol::TCP,
+            tag: packet.tag,
+            macs: None,
+            first: evidence.timestamp,
+            last: evidence.timestamp,
+            first_payload: None,
+            payload_bytes: [0; 2],
+            packets: [1; 2],
+            bytes: [0; 2],
+            state: ConnectionState::Attempted,
+            midstream: false,
+            gap_bytes: 0,
+            truncated: false,
+            interest: Interest::Payload,
+            user: (),
+        };
+        Entry::new(flow, &to, true, evidence)
+    }
+
+    #[test]
+    fn idle_flow_is_small() {
+        assert!(size_of::<Option<Entry<()>>>() <= 528);
+    }
+
+    #[test]
+    fn lists_keep_the_order_of_last_sight() {
+        let mut pool = Pool::new();
+        let times = IdleTimes::default();
+        let slots: Vec<_> = (0..3).filter_map(|host| pool.insert(entry(host), 0)).collect();
+        pool.touch(slots[0], 5 * SECOND);
+        assert_eq!(pool.least_valuable(), Some(slots[1]));
+        assert_eq!(pool.idle(29 * SECOND, &times), None);
+        assert_eq!(pool.idle(30 * SECOND, &times), Some(slots[1]));
+        pool.remove(slots[1]);
+        pool.remove(slots[2]);
+        assert_eq!(pool.idle(34 * SECOND, &times), None);
+        assert_eq!(pool.idle(35 * SECOND, &times), Some(slots[0]));
+        assert_eq!(pool.len(), 1);
+    }
+
+    #[test]
+    fn worth_moves_a_flow_between_lists() {
+        let mut pool = Pool::new();
+        let slots: Vec<_> = (0..2).filter_map(|host| pool.insert(entry(host), 0)).collect();
+        assert_eq!(pool.surplus_attempt(1), Some(slots[0]));
+        pool.get_mut(slots[0]).unwrap().flow.state = ConnectionState::Established;
+        pool.touch(slots[0], 0);
+        assert_eq!(pool.surplus_attempt(1), None);
+        assert_eq!(pool.least_valuable(), Some(slots[1]));
+        // Freed slots are used again.
+        pool.remove(slots[1]);
+        assert_eq!(pool.least_valuable(), Some(slots[0]));
+        assert_eq!(pool.insert(entry(9), 0), Some(slots[1]));
+    }
+}

@@ -4,6 +4,11 @@ use tw_model::{AnomalyKind, Direction, Evidence};
 
 use crate::{Counters, Flow, Interest, Limits, StreamEvent, pair};
 
+/// Where events go; what every function here that tells something is generic over.
+pub(crate) trait Sink<S>: FnMut(&mut Flow<S>, Evidence, StreamEvent<'_>) {}
+
+impl<S, F: FnMut(&mut Flow<S>, Evidence, StreamEvent<'_>)> Sink<S> for F {}
+
 /// One flow being worked on, and where its events go.
 pub(crate) struct Step<'a, S, F> {
     pub(crate) flow: &'a mut Flow<S>,
@@ -16,7 +21,7 @@ pub(crate) struct Step<'a, S, F> {
     pub(crate) now: u64,
 }
 
-impl<S, F: FnMut(&mut Flow<S>, Evidence, StreamEvent<'_>)> Step<'_, S, F> {
+impl<S, F: Sink<S>> Step<'_, S, F> {
     pub(crate) fn emit(&mut self, event: StreamEvent<'_>) {
         (self.sink)(self.flow, self.evidence, event);
     }

@@ -91,12 +91,10 @@ fn stamp(packets: &mut [Raw]) {
 /// Which bytes of each direction are in the capture.
 fn captured(script: &Script, packets: &[Raw]) -> [Vec<bool>; 2] {
     let mut map = script.sent.clone().map(|bytes| vec![false; bytes.len()]);
-    for raw in packets.iter().filter(|raw| raw.flags & SYN == 0) {
+    for raw in packets.iter().filter(|raw| !raw.payload.is_empty()) {
         let side = usize::from(raw.src != support::client());
         let from = raw.seq.wrapping_sub(script.isn[side].wrapping_add(1)) as usize;
-        for at in from..from + raw.payload.len() {
-            map[side][at] = true;
-        }
+        map[side][from..from + raw.payload.len()].fill(true);
     }
     map
 }

@@ -1,10 +1,10 @@
 //! What a SYN means for a connection that is already in the table.
 
-use tw_model::{ConnectionState, Direction, Evidence, Opener};
+use tw_model::{ConnectionState, Direction, Opener};
 use tw_wire::{TcpFlags, TcpSegment};
 
-use crate::step::Step;
-use crate::{Flow, StreamEvent};
+use crate::Flow;
+use crate::step::{Sink, Step};
 
 use super::Tcp;
 
@@ -26,15 +26,12 @@ impl Tcp {
     /// would answer with an ACK and go on. So there it only counts once the receiver answers it with a
     /// SYN-ACK. Where the connection is over, never began, or the other side cannot be seen, it
     /// counts at once.
-    pub(crate) fn syn<S, F>(
+    pub(crate) fn syn<S, F: Sink<S>>(
         &mut self,
         step: &mut Step<'_, S, F>,
         direction: Direction,
         segment: &TcpSegment<'_>,
-    ) -> Syn
-    where
-        F: FnMut(&mut Flow<S>, Evidence, StreamEvent<'_>),
-    {
+    ) -> Syn {
         let answers = segment.flags.has(TcpFlags::ACK);
         let other = self.side(direction.reversed());
         let stray = answers && other.is_known() && !other.is_near(segment.ack, EARLY_DATA);
@@ -46,7 +43,7 @@ impl Tcp {
             return Syn::Opens;
         }
         if answers {
-            let agreed = self.reopening.is_some_and(|seq| segment.ack == seq.wrapping_add(1));
+            let agreed = self.agrees_to_reopen(direction, segment);
             return if agreed { Syn::Reopens } else { Syn::Ignored };
         }
         let other_seen = step.flow.packets.iter().all(|packets| *packets > 0);
@@ -56,8 +53,18 @@ impl Tcp {
         if !speaking {
             return Syn::Reopens;
         }
-        self.reopening = Some(segment.seq);
+        self.reopening = Some((direction, segment.seq));
         Syn::Ignored
+    }
+
+    /// Does a segment acknowledge a SYN that would open the connection anew, and nothing that was
+    /// sent on this one? Normally that is the SYN-ACK; if the capture lost it, what its sender says next.
+    pub(crate) fn agrees_to_reopen(&self, direction: Direction, segment: &TcpSegment<'_>) -> bool {
+        let Some((from, seq)) = self.reopening else { return false };
+        from != direction
+            && segment.flags.has(TcpFlags::ACK)
+            && (1..=EARLY_DATA).contains(&segment.ack.wrapping_sub(seq))
+            && !self.side(from).is_near(segment.ack, EARLY_DATA)
     }
 }
 

@@ -57,6 +57,11 @@ impl Hole {
         self.charged
     }
 
+    /// Payload bytes held.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.segments.values().map(|held| length(&held.bytes)).sum()
+    }
+
     pub(crate) fn first(&self) -> Option<u64> {
         self.segments.first_key_value().map(|(&position, _)| position)
     }

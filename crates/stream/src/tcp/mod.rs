@@ -5,13 +5,16 @@
 
 mod handshake;
 mod hole;
+mod order;
+mod overdue;
 mod side;
+mod tail;
 
-use tw_model::{AnomalyKind, ConnectionState, Direction, Evidence};
+use tw_model::{ConnectionState, Direction};
 use tw_wire::{TcpFlags, TcpSegment};
 
-use crate::step::{Step, length};
-use crate::{CloseReason, Flow, StreamEvent, pair};
+use crate::step::{Sink, Step, length};
+use crate::{CloseReason, Counters, pair};
 pub(crate) use handshake::{opened_by_source, swap_opener};
 use side::Side;
 
@@ -19,8 +22,8 @@ use side::Side;
 #[derive(Debug, Default)]
 pub(crate) struct Tcp {
     sides: [Side; 2],
-    /// Sequence number of a SYN that would open the same ports anew, if its receiver agrees.
-    reopening: Option<u32>,
+    /// A SYN that would open the same ports anew, if its receiver agrees: sender, sequence number.
+    reopening: Option<(Direction, u32)>,
     /// Who said RST.
     reset_by: Option<Direction>,
 }
@@ -62,15 +65,12 @@ impl Tcp {
     }
 
     /// A segment of an open connection.
-    pub(crate) fn segment<S, F>(
+    pub(crate) fn segment<S, F: Sink<S>>(
         &mut self,
         step: &mut Step<'_, S, F>,
         direction: Direction,
         segment: &TcpSegment<'_>,
-    ) -> Outcome
-    where
-        F: FnMut(&mut Flow<S>, Evidence, StreamEvent<'_>),
-    {
+    ) -> Outcome {
         if step.counts_only() {
             self.forget_held(step);
         }
@@ -84,6 +84,9 @@ impl Tcp {
                 }
                 handshake::Syn::Reopens => return Outcome::Reopens,
             }
+        }
+        if self.agrees_to_reopen(direction, segment) {
+            return Outcome::Reopens;
         }
         if flags.has(TcpFlags::RST) {
             return self.reset(step, direction, segment);
@@ -118,37 +121,34 @@ impl Tcp {
         if resumes || side.is_elsewhere(segment.seq) { Outcome::Reopens } else { Outcome::Taken }
     }
 
+    /// Frees what is kept for comparison.
+    pub(crate) fn forget_tails(&mut self, counters: &mut Counters) {
+        for side in &mut self.sides {
+            side.forget_tail(counters);
+        }
+    }
+
     /// Everything held is handed on, with gaps in between.
-    pub(crate) fn flush<S, F>(&mut self, step: &mut Step<'_, S, F>)
-    where
-        F: FnMut(&mut Flow<S>, Evidence, StreamEvent<'_>),
-    {
+    pub(crate) fn flush<S, F: Sink<S>>(&mut self, step: &mut Step<'_, S, F>) {
         for direction in self.earliest_first() {
             self.side_mut(direction).give_up_all(step, direction);
         }
     }
 
-    /// The oldest hole of the connection, because memory is short.
-    pub(crate) fn give_up_oldest<S, F>(&mut self, step: &mut Step<'_, S, F>) -> Outcome
-    where
-        F: FnMut(&mut Flow<S>, Evidence, StreamEvent<'_>),
-    {
-        step.counters.reassembly_limits += 1;
-        step.anomaly(AnomalyKind::ReassemblyLimit);
-        for direction in self.earliest_first() {
-            if self.side_mut(direction).is_holding() {
-                self.side_mut(direction).give_up_all(step, direction);
-                break;
-            }
+    /// The oldest hole of the connection, because memory is short. It goes even if nothing is held
+    /// behind it yet, so that each call leaves one hole less.
+    pub(crate) fn give_up_oldest<S, F: Sink<S>>(&mut self, step: &mut Step<'_, S, F>) -> Outcome {
+        let [oldest, _] = self.earliest_first();
+        let side = self.side_mut(oldest);
+        if side.has_hole() {
+            side.overflow(step);
+            side.give_up_all(step, oldest);
         }
         self.verdict(step)
     }
 
     /// Holes that are due, and whether the connection ends.
-    pub(crate) fn review<S, F>(&mut self, step: &mut Step<'_, S, F>) -> Outcome
-    where
-        F: FnMut(&mut Flow<S>, Evidence, StreamEvent<'_>),
-    {
+    pub(crate) fn review<S, F: Sink<S>>(&mut self, step: &mut Step<'_, S, F>) -> Outcome {
         if !self.has_holes() {
             return self.verdict(step);
         }
@@ -185,24 +185,20 @@ impl Tcp {
         }
     }
 
-    fn forget_held<S, F>(&mut self, step: &mut Step<'_, S, F>)
-    where
-        F: FnMut(&mut Flow<S>, Evidence, StreamEvent<'_>),
-    {
+    fn forget_held<S, F: Sink<S>>(&mut self, step: &mut Step<'_, S, F>) {
         for direction in DIRECTIONS {
             self.side_mut(direction).forget_held(step, direction);
         }
+        self.forget_tails(step.counters);
     }
 
-    fn payload<S, F>(
+    fn payload<S, F: Sink<S>>(
         &mut self,
         step: &mut Step<'_, S, F>,
         direction: Direction,
         position: u64,
         segment: &TcpSegment<'_>,
-    ) where
-        F: FnMut(&mut Flow<S>, Evidence, StreamEvent<'_>),
-    {
+    ) {
         if segment.payload_len == 0 {
             return;
         }
@@ -228,40 +224,36 @@ impl Tcp {
     }
 
     /// RFC 9293 §3.4: what the other side has.
-    fn acknowledge<S, F>(
+    fn acknowledge<S, F: Sink<S>>(
         &mut self,
         step: &mut Step<'_, S, F>,
         direction: Direction,
         segment: &TcpSegment<'_>,
-    ) where
-        F: FnMut(&mut Flow<S>, Evidence, StreamEvent<'_>),
-    {
+    ) {
         let syn = segment.flags.has(TcpFlags::SYN);
         let acknowledged = self.side_mut(direction.reversed());
         let moved = acknowledged.acknowledge(segment.ack, step.now, step.counts_only());
         if syn {
-            acknowledged.start_at_ack();
+            acknowledged.start_at_ack(segment.ack);
             return;
         }
         let opener_answers = direction == Direction::ToResponder && self.side(direction).saw_syn();
         let both_sent = step.flow.packets.iter().all(|packets| *packets > 0);
         let joined = step.flow.midstream && (both_sent || moved);
-        if step.flow.state == ConnectionState::Attempted && (opener_answers || joined) {
+        let open = matches!(step.flow.state, ConnectionState::Attempted | ConnectionState::Refused);
+        if open && (opener_answers || joined) {
             step.flow.state = ConnectionState::Established;
         }
     }
 
     /// RFC 9293 §3.5.2, RFC 5961 §3: a RST counts only if its sequence number is near to what is
     /// expected, or, where nothing is known of that direction, if it acknowledges what was sent.
-    fn reset<S, F>(
+    fn reset<S, F: Sink<S>>(
         &mut self,
         step: &mut Step<'_, S, F>,
         direction: Direction,
         segment: &TcpSegment<'_>,
-    ) -> Outcome
-    where
-        F: FnMut(&mut Flow<S>, Evidence, StreamEvent<'_>),
-    {
+    ) -> Outcome {
         let acknowledges = segment.flags.has(TcpFlags::ACK)
             && self.side(direction.reversed()).is_near(segment.ack, RESET_SLACK);
         let side = self.side_mut(direction);
@@ -281,10 +273,7 @@ impl Tcp {
         self.review(step)
     }
 
-    fn verdict<S, F>(&mut self, step: &mut Step<'_, S, F>) -> Outcome
-    where
-        F: FnMut(&mut Flow<S>, Evidence, StreamEvent<'_>),
-    {
+    fn verdict<S, F: Sink<S>>(&mut self, step: &mut Step<'_, S, F>) -> Outcome {
         if self.has_holes() {
             return Outcome::Taken;
         }

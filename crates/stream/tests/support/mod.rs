@@ -1,5 +1,5 @@
 //! Packets by hand, and a sink that keeps what it was told.
-#![allow(dead_code, reason = "each test binary uses a part")]
+#![allow(dead_code, unreachable_pub, missing_docs, reason = "each test binary uses a part")]
 
 use std::net::{IpAddr, Ipv4Addr};
 

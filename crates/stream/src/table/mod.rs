@@ -1,17 +1,22 @@
 //! The flow table: finds a packet's flow, keeps time, keeps within limits.
 
+mod ending;
+mod packet;
+mod unreachable;
+
 use std::collections::BTreeSet;
 
 use hashbrown::HashTable;
-use tw_model::{AnomalyKind, ConnectionState, Direction, Evidence, Opener, Protocol, Timestamp};
-use tw_wire::{Packet, TcpSegment, Transport, UdpDatagram};
+use tw_model::{ConnectionState, Direction, Evidence, Opener, Protocol, Timestamp};
+use tw_wire::{Packet, Transport};
 
 use crate::clock::Clock;
 use crate::key::{Addressed, Keyed};
 use crate::pool::{Entry, Pool, Slot};
-use crate::step::{Step, length};
-use crate::tcp::{Outcome, opened_by_source, swap_opener};
-use crate::{CloseReason, Counters, Flow, Interest, Limits, StreamEvent, opener, pair};
+use crate::step::{Sink, Step};
+use crate::tcp::{Outcome, opened_by_source};
+use crate::{CloseReason, Counters, Flow, Interest, Limits, StreamEvent, opener};
+use packet::{count, datagram, settle_opener};
 
 /// Connections and conversations, each with its owner's state `S`.
 ///
@@ -21,7 +26,8 @@ use crate::{CloseReason, Counters, Flow, Interest, Limits, StreamEvent, opener, 
 ///
 /// **When a connection closes.** `Close` comes as soon as both directions have handed on everything
 /// before their FIN, or with a RST. The flow then stays for [`crate::IdleTimes::closed`] to swallow
-/// late packets, which are not reported any more, so that they don't make a new flow.
+/// late packets, which are not reported any more, so that they don't make a new flow. The ACK of the
+/// last FIN is the first of these: it is not in the flow's counts.
 ///
 /// **Mirror duplicates.** The same packet again within milliseconds is counted once, whatever its
 /// link-layer addresses and hop limit; for TCP it still goes through reassembly, where it changes
@@ -33,7 +39,8 @@ use crate::{CloseReason, Counters, Flow, Interest, Limits, StreamEvent, opener, 
 ///
 /// **Determinism.** The same packets give the same events, whatever the keys of the hash table.
 ///
-/// **Memory.** About 500 bytes and an `S` for a flow with no data held.
+/// **Memory.** About 550 bytes and an `S` for a flow with no data held, and 4 KiB for each
+/// direction that is being read, within [`Limits::kept_bytes`].
 #[derive(Debug)]
 pub struct Table<S> {
     limits: Limits,
@@ -122,16 +129,13 @@ impl<S: Default> Table<S> {
         self.index.find(hash, same).copied()
     }
 
-    fn open<F>(
+    fn open<F: Sink<S>>(
         &mut self,
         packet: &Packet<'_>,
         to: &Addressed,
         hash: u64,
         sink: &mut F,
-    ) -> Option<Slot>
-    where
-        F: FnMut(&mut Flow<S>, Evidence, StreamEvent<'_>),
-    {
+    ) -> Option<Slot> {
         while self.pool.len() >= self.limits.flows.max(1) {
             let slot = self.pool.least_valuable()?;
             self.evict(slot, sink);
@@ -160,14 +164,17 @@ impl<S: Default> Table<S> {
     fn flow(&mut self, packet: &Packet<'_>, to: &Addressed) -> (Flow<S>, bool) {
         let id = tw_model::FlowId(self.next_id);
         self.next_id += 1;
-        let (from_opener, opener_known, state) = match packet.transport {
-            Transport::Tcp(tcp) => {
-                let told = opened_by_source(tcp.flags);
-                let guess = || !opener::source_serves(tcp.src_port, tcp.dst_port);
-                let known = if told.is_some() { Opener::Seen } else { Opener::ByPorts };
-                (told.unwrap_or_else(guess), known, ConnectionState::Attempted)
-            }
-            _ => (true, Opener::Seen, ConnectionState::Established),
+        let told = match packet.transport {
+            Transport::Tcp(tcp) => opened_by_source(tcp.flags),
+            _ if to.protocol == Protocol::TCP => None,
+            _ => Some(true),
+        };
+        let opener_known = if told.is_some() { Opener::Seen } else { Opener::ByPorts };
+        let guess = || !opener::source_serves(to.src.port, to.dst.port);
+        let from_opener = told.unwrap_or_else(guess);
+        let state = match to.protocol {
+            Protocol::TCP => ConnectionState::Attempted,
+            _ => ConnectionState::Established,
         };
         let (opener, responder) = if from_opener { (to.src, to.dst) } else { (to.dst, to.src) };
         let at = packet.evidence.timestamp;
@@ -196,10 +203,13 @@ impl<S: Default> Table<S> {
     }
 
     /// One packet on its flow.
-    fn work<F>(&mut self, slot: Slot, packet: &Packet<'_>, to: &Addressed, sink: &mut F) -> Outcome
-    where
-        F: FnMut(&mut Flow<S>, Evidence, StreamEvent<'_>),
-    {
+    fn work<F: Sink<S>>(
+        &mut self,
+        slot: Slot,
+        packet: &Packet<'_>,
+        to: &Addressed,
+        sink: &mut F,
+    ) -> Outcome {
         let now = self.clock.elapsed();
         let Some(entry) = self.pool.get_mut(slot) else { return Outcome::Taken };
         if let Transport::Tcp(tcp) = packet.transport {
@@ -216,7 +226,7 @@ impl<S: Default> Table<S> {
         }
         let fingerprint = self.keyed.fingerprint(packet, to.from_low);
         let repeated = entry.recent.repeats(fingerprint, packet.ip_id != 0, now);
-        entry.evidence = packet.evidence;
+        let before = (entry.flow.packets, entry.flow.bytes, entry.flow.last);
         if repeated {
             self.counters.duplicates += 1;
         } else {
@@ -236,19 +246,25 @@ impl<S: Default> Table<S> {
             Transport::Udp(udp) => datagram(&mut step, direction, &udp),
             Transport::Other { .. } => Outcome::Taken,
         };
+        if outcome == Outcome::Reopens {
+            (entry.flow.packets, entry.flow.bytes, entry.flow.last) = before;
+            return outcome;
+        }
+        entry.evidence = packet.evidence;
         self.conclude(slot, outcome, sink);
+        if let Transport::Other { protocol, payload } = packet.transport {
+            self.refuse(Protocol(protocol), payload, packet.tag.vni);
+        }
         outcome
     }
 
     /// After work on a flow: its end, its place in the agenda and in the lists.
-    fn conclude<F>(&mut self, slot: Slot, outcome: Outcome, sink: &mut F)
-    where
-        F: FnMut(&mut Flow<S>, Evidence, StreamEvent<'_>),
-    {
+    fn conclude<F: Sink<S>>(&mut self, slot: Slot, outcome: Outcome, sink: &mut F) {
         let now = self.clock.elapsed();
         let Some(entry) = self.pool.get_mut(slot) else { return };
         if let Outcome::Ends(reason) = outcome {
             entry.closed = true;
+            entry.tcp.forget_tails(&mut self.counters);
             sink(&mut entry.flow, entry.evidence, StreamEvent::Close(reason));
         }
         if entry.hole_due.is_some() || entry.tcp.has_holes() {
@@ -266,170 +282,20 @@ impl<S: Default> Table<S> {
         }
     }
 
-    fn tick<F>(&mut self, now: u64, sink: &mut F)
-    where
-        F: FnMut(&mut Flow<S>, Evidence, StreamEvent<'_>),
-    {
-        self.next_tick = now.saturating_add(TICK);
-        while let Some(&(due, slot)) = self.agenda.first().filter(|(due, _)| *due <= now) {
-            self.agenda.remove(&(due, slot));
-            self.review(slot, now, sink);
-        }
-        while let Some(slot) = self.pool.idle(now, &self.limits.idle) {
-            let Some(entry) = self.pool.get(slot) else { break };
-            self.counters.flows_idle += u64::from(!entry.closed);
-            let at = entry.evidence;
-            self.retire(slot, CloseReason::Idle, at, sink);
-        }
-    }
-
-    /// The holes of a flow that are due.
-    fn review<F>(&mut self, slot: Slot, now: u64, sink: &mut F)
-    where
-        F: FnMut(&mut Flow<S>, Evidence, StreamEvent<'_>),
-    {
+    /// An ICMP error about a SYN: nobody is there. It may come late, or from anybody, so the
+    /// attempt goes on until its idle time; an answer from its responder counts more.
+    fn refuse(&mut self, protocol: Protocol, payload: &[u8], vni: Option<u32>) {
+        let Some(quoted) = unreachable::quoted_syn(protocol, payload) else { return };
+        let to = Addressed::new(Protocol::TCP, quoted.src, quoted.dst, vni);
+        let Some(slot) = self.find(&to, self.keyed.of(&to.key)) else { return };
         let Some(entry) = self.pool.get_mut(slot) else { return };
-        entry.hole_due = None;
-        let mut step = Step {
-            flow: &mut entry.flow,
-            sink,
-            counters: &mut self.counters,
-            limits: &self.limits,
-            evidence: entry.evidence,
-            now,
-        };
-        let outcome = entry.tcp.review(&mut step);
-        self.reschedule(slot, outcome, now, sink);
-    }
-
-    /// Gives up the hole that is due first, of any flow. False if there is none.
-    fn relieve<F>(&mut self, sink: &mut F) -> bool
-    where
-        F: FnMut(&mut Flow<S>, Evidence, StreamEvent<'_>),
-    {
-        let Some((_, slot)) = self.agenda.pop_first() else { return false };
-        let now = self.clock.elapsed();
-        let Some(entry) = self.pool.get_mut(slot) else { return true };
-        entry.hole_due = None;
-        let mut step = Step {
-            flow: &mut entry.flow,
-            sink,
-            counters: &mut self.counters,
-            limits: &self.limits,
-            evidence: entry.evidence,
-            now,
-        };
-        let outcome = entry.tcp.give_up_oldest(&mut step);
-        self.reschedule(slot, outcome, now, sink);
-        true
-    }
-
-    /// As `conclude`, but the flow was not seen.
-    fn reschedule<F>(&mut self, slot: Slot, outcome: Outcome, now: u64, sink: &mut F)
-    where
-        F: FnMut(&mut Flow<S>, Evidence, StreamEvent<'_>),
-    {
-        let Some(entry) = self.pool.get_mut(slot) else { return };
-        if let Outcome::Ends(reason) = outcome {
-            entry.closed = true;
-            sink(&mut entry.flow, entry.evidence, StreamEvent::Close(reason));
-            self.pool.touch(slot, now);
-            return;
+        let direction = entry.direction(to.from_low);
+        let attempted = entry.flow.state == ConnectionState::Attempted && !entry.closed;
+        if attempted
+            && direction == Direction::ToResponder
+            && entry.tcp.side(direction).began_with(quoted.seq)
+        {
+            entry.flow.state = ConnectionState::Refused;
         }
-        // Never at once, else a tick might not end.
-        let due = entry.tcp.hole_due(self.limits.reorder_nanos());
-        entry.hole_due = due.map(|due| due.max(now.saturating_add(1)));
-        self.agenda.extend(entry.hole_due.map(|due| (due, slot)));
-    }
-
-    fn evict<F>(&mut self, slot: Slot, sink: &mut F)
-    where
-        F: FnMut(&mut Flow<S>, Evidence, StreamEvent<'_>),
-    {
-        let Some(entry) = self.pool.get(slot) else { return };
-        let at = entry.evidence;
-        self.counters.flows_evicted += u64::from(!entry.closed);
-        self.retire(slot, CloseReason::Evicted, at, sink);
-    }
-
-    /// Takes a flow out of the table, telling its end if that was not told yet.
-    fn retire<F>(&mut self, slot: Slot, reason: CloseReason, at: Evidence, sink: &mut F)
-    where
-        F: FnMut(&mut Flow<S>, Evidence, StreamEvent<'_>),
-    {
-        let Some(mut entry) = self.pool.remove(slot) else { return };
-        self.counters.flows_now = self.counters.flows_now.saturating_sub(1);
-        let hash = self.keyed.of(&entry.key);
-        if let Ok(found) = self.index.find_entry(hash, |other| *other == slot) {
-            found.remove();
-        }
-        if let Some(due) = entry.hole_due.take() {
-            self.agenda.remove(&(due, slot));
-        }
-        if entry.closed {
-            return;
-        }
-        let mut step = Step {
-            flow: &mut entry.flow,
-            sink,
-            counters: &mut self.counters,
-            limits: &self.limits,
-            evidence: at,
-            now: self.clock.elapsed(),
-        };
-        entry.tcp.flush(&mut step);
-        if reason == CloseReason::Evicted {
-            step.anomaly(AnomalyKind::FlowEvicted);
-        }
-        step.emit(StreamEvent::Close(reason));
     }
 }
-
-/// A SYN shows who opened a connection whose opener was guessed from the ports. Once payload was
-/// handed on under the guess, the guess stays.
-fn settle_opener<S>(entry: &mut Entry<S>, tcp: &TcpSegment<'_>, to: &Addressed) {
-    if entry.flow.opener_known != Opener::ByPorts || entry.closed {
-        return;
-    }
-    let Some(opened_by_source) = opened_by_source(tcp.flags) else { return };
-    let guess = entry.direction(to.from_low) == Direction::ToResponder;
-    if guess == opened_by_source {
-        entry.flow.opener_known = Opener::Seen;
-    } else if !entry.tcp.started() {
-        swap_opener(&mut entry.flow);
-        entry.tcp.swap();
-        entry.opener_is_low = !entry.opener_is_low;
-    }
-}
-
-fn count<S>(flow: &mut Flow<S>, packet: &Packet<'_>, direction: Direction) {
-    let at = packet.evidence.timestamp;
-    flow.last = flow.last.max(at);
-    *pair::of_mut(&mut flow.packets, direction) += 1;
-    let bytes = pair::of_mut(&mut flow.bytes, direction);
-    *bytes = bytes.saturating_add(u64::from(packet.ip_len));
-    if direction == Direction::ToResponder && flow.macs.is_none() {
-        flow.macs = packet.macs;
-    }
-}
-
-fn datagram<S, F>(step: &mut Step<'_, S, F>, direction: Direction, udp: &UdpDatagram<'_>) -> Outcome
-where
-    F: FnMut(&mut Flow<S>, Evidence, StreamEvent<'_>),
-{
-    let missing = u64::from(udp.payload_len).saturating_sub(length(udp.payload));
-    step.flow.truncated |= missing > 0;
-    if udp.payload_len == 0 {
-        return Outcome::Taken;
-    }
-    step.flow.first_payload.get_or_insert(step.evidence.timestamp);
-    step.count_payload(direction, u64::from(udp.payload_len));
-    if !step.counts_only() {
-        let missing = u32::try_from(missing).unwrap_or(u32::MAX);
-        step.emit(StreamEvent::Datagram { direction, bytes: udp.payload, missing });
-    }
-    Outcome::Taken
-}
-
-/// How often timers are looked at, in nanoseconds of packet time.
-const TICK: u64 = 100_000_000;
