@@ -310,16 +310,14 @@ impl Http2 {
         fields: Vec<Header>,
         out: &mut Out<'_>,
     ) {
-        // A block on a stream that has a head is its trailers.
-        let new = id > self.last_stream && !self.streams.contains(id);
-        let (Some(head), true) = (request_head(fields), new) else {
+        let Some(head) = request_head(fields) else {
             return;
         };
-        self.last_stream = id;
-        if self.streams.open(id, direction, out) {
-            self.limit(out);
-        }
-        if let Some(stream) = self.streams.get_mut(id) {
+        self.open(id, direction, out);
+        // A block on a stream that has a head is its trailers.
+        if let Some(stream) = self.streams.get_mut(id)
+            && matches!(stream.request, Message::Due)
+        {
             stream.begin(Part::Request, &head.headers, out);
             out.http(stream.exchange, direction, HttpEventKind::RequestHead(&head));
         }
@@ -332,17 +330,30 @@ impl Http2 {
         fields: Vec<Header>,
         out: &mut Out<'_>,
     ) {
-        let Some(stream) = self.streams.get_mut(id) else {
-            return;
-        };
-        if !matches!(stream.response, Message::Due) {
-            return;
-        }
         let Some(head) = response_head(fields).filter(|head| head.status >= 200) else {
             return;
         };
-        stream.begin(Part::Response, &head.headers, out);
-        out.http(stream.exchange, request_direction, HttpEventKind::ResponseHead(&head));
+        // Stream 1 without a request is the answer to an upgraded HTTP/1 request; even ones are pushed.
+        if id > 1 && id % 2 == 1 {
+            self.open(id, request_direction, out);
+        }
+        if let Some(stream) = self.streams.get_mut(id)
+            && matches!(stream.response, Message::Due)
+        {
+            stream.begin(Part::Response, &head.headers, out);
+            out.http(stream.exchange, request_direction, HttpEventKind::ResponseHead(&head));
+        }
+    }
+
+    /// Opens a stream unless it is, or was, open.
+    fn open(&mut self, id: u32, request_direction: Direction, out: &mut Out<'_>) {
+        if id <= self.last_stream {
+            return;
+        }
+        self.last_stream = id;
+        if self.streams.open(id, request_direction, out) {
+            self.limit(out);
+        }
     }
 
     fn stream_data(&mut self, direction: Direction, id: u32, bytes: &[u8], out: &mut Out<'_>) {
@@ -377,9 +388,10 @@ impl Http2 {
         let Some(mut stream) = self.streams.remove(id) else {
             return;
         };
+        let unanswered = matches!(stream.response, Message::Due);
         stream.cut(direction, out);
-        self.resets = self.resets.saturating_add(1);
-        if self.resets == out.limits.resets {
+        self.resets = self.resets.saturating_add(u32::from(unanswered));
+        if unanswered && self.resets == out.limits.resets {
             self.limit(out);
         }
     }

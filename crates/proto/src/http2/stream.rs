@@ -47,26 +47,27 @@ impl Streams {
         self.0.get_mut(&id)
     }
 
-    pub(super) fn contains(&self, id: u32) -> bool {
-        self.0.contains_key(&id)
-    }
-
-    /// Opens a stream; the oldest goes where there are too many. True when one had to go.
+    /// Opens a stream; the oldest goes where there are too many. True when one had to go that
+    /// still was under way (where only requests were captured, none ever ends).
     pub(super) fn open(&mut self, id: u32, direction: Direction, out: &mut Out<'_>) -> bool {
-        let full = self.0.len() >= length(out.limits.streams);
-        if full && let Some((_, mut oldest)) = self.0.pop_first() {
+        let mut busy = false;
+        if self.0.len() >= length(out.limits.streams)
+            && let Some((_, mut oldest)) = self.0.pop_first()
+        {
+            busy = !matches!((&oldest.request, &oldest.response), (Message::Ended, Message::Due));
             oldest.cut(direction, out);
         }
         let exchange = out.totals.next_exchange();
         let stream = Stream { exchange, request: Message::Due, response: Message::Due };
         self.0.insert(id, stream);
-        full
+        busy
     }
 
-    /// Forgets a stream both of whose messages have ended.
+    /// Forgets a stream both of whose messages have ended, or whose request was not captured.
     pub(super) fn forget_ended(&mut self, id: u32) {
         let ended = |stream: &Stream| {
-            matches!((&stream.request, &stream.response), (Message::Ended, Message::Ended))
+            matches!(stream.response, Message::Ended)
+                && matches!(stream.request, Message::Ended | Message::Due)
         };
         if self.0.get(&id).is_some_and(ended) {
             self.0.remove(&id);
