@@ -4,6 +4,7 @@ use tw_model::{AppProtocol, Direction, ProxyKind};
 
 use crate::dns::DnsStream;
 use crate::http1::Http1;
+use crate::http2::Http2;
 use crate::out::Out;
 use crate::probe::Probing;
 use crate::socks::Socks;
@@ -13,8 +14,7 @@ use crate::tls::Tls;
 pub(crate) enum Level {
     Probing(Box<Probing>),
     Http1(Box<Http1>),
-    /// Recognised; not read.
-    Http2,
+    Http2(Box<Http2>),
     Tls(Box<Tls>),
     Socks(Box<Socks>),
     Dns(Box<DnsStream>),
@@ -28,7 +28,8 @@ pub(crate) enum Level {
 pub(crate) enum Next {
     /// HTTP/1 with requests in that direction; which directions had other bytes before.
     Http1(Direction, [bool; 2]),
-    Http2,
+    /// HTTP/2; set where it was joined in mid-stream.
+    Http2(bool),
     Tls,
     /// SOCKS with the client's bytes in that direction.
     Socks(Direction),
@@ -79,6 +80,10 @@ impl Level {
         match self {
             Self::Probing(probing) => probing.data(direction, bytes, out.limits),
             Self::Http1(http) => http.data(direction, bytes, out),
+            Self::Http2(http) => {
+                http.data(direction, bytes, out);
+                None
+            }
             Self::Tls(tls) => {
                 tls.data(direction, bytes, out);
                 None
@@ -88,7 +93,7 @@ impl Level {
                 dns.data(direction, bytes, out);
                 None
             }
-            Self::Http2 | Self::Ssh | Self::Opaque => None,
+            Self::Ssh | Self::Opaque => None,
         }
     }
 
@@ -101,10 +106,11 @@ impl Level {
         match self {
             Self::Probing(probing) => probing.gap(direction),
             Self::Http1(http) => http.gap(direction, len, out),
+            Self::Http2(http) => http.gap(direction, len, out),
             Self::Tls(tls) => tls.end(direction, out),
             Self::Socks(_) => return Some(Switch::new(Next::Unknown)),
             Self::Dns(dns) => dns.gap(direction, len),
-            Self::Http2 | Self::Ssh | Self::Opaque => {}
+            Self::Ssh | Self::Opaque => {}
         }
         None
     }
@@ -120,6 +126,10 @@ impl Level {
     pub(crate) fn close(&mut self, out: &mut Out<'_>) -> Option<Switch> {
         match self {
             Self::Http1(http) => http.close(out),
+            Self::Http2(http) => {
+                http.close(out);
+                None
+            }
             Self::Tls(tls) => {
                 tls.close(out);
                 None
@@ -135,14 +145,15 @@ impl Level {
             Self::Http1(http) => http.wants_more(),
             Self::Tls(tls) => tls.wants_more(),
             Self::Socks(_) | Self::Dns(_) => true,
-            Self::Http2 | Self::Ssh | Self::Opaque => false,
+            Self::Http2(http) => http.wants_more(),
+            Self::Ssh | Self::Opaque => false,
         }
     }
 
     pub(crate) const fn app(&self) -> Option<AppProtocol> {
         match self {
             Self::Http1(_) => Some(AppProtocol::Http),
-            Self::Http2 => Some(AppProtocol::Http2),
+            Self::Http2(_) => Some(AppProtocol::Http2),
             Self::Tls(_) => Some(AppProtocol::Tls),
             Self::Socks(_) => Some(AppProtocol::Socks),
             Self::Dns(_) => Some(AppProtocol::Dns),
@@ -154,6 +165,7 @@ impl Level {
     pub(crate) const fn client_direction(&self) -> Option<Direction> {
         match self {
             Self::Http1(http) => Some(http.request_direction()),
+            Self::Http2(http) => http.request_direction(),
             Self::Tls(tls) => tls.client_direction(),
             Self::Socks(socks) => Some(socks.client_direction()),
             _ => None,

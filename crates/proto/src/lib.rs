@@ -1,4 +1,4 @@
-//! Reads protocols off a connection: HTTP/1, TLS hellos, SOCKS and CONNECT tunnels, DNS.
+//! Reads protocols off a connection: HTTP/1, HTTP/2, TLS hellos, SOCKS and CONNECT tunnels, DNS.
 //!
 //! In go the bytes of one connection, in order for each direction, and the holes between them
 //! ([`Reader`]); out come [`Event`]s. Nothing here knows a packet, a clock or a Docker API. Every
@@ -21,6 +21,7 @@ mod dns;
 mod event;
 mod http;
 mod http1;
+mod http2;
 mod level;
 mod limits;
 mod line;

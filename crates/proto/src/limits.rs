@@ -34,6 +34,15 @@ pub struct Limits {
     pub probe_bytes: u32,
     /// The same where the connection was joined in mid-stream. Default 64 MiB.
     pub probe_midstream_bytes: u32,
+    /// Streams of an HTTP/2 connection that are open at a time (`Http2Limit`). Default 1,024.
+    pub streams: u32,
+    /// Streams of an HTTP/2 connection that are reset before a word is said (`Http2Limit`). Default 1,000.
+    pub resets: u32,
+    /// Largest HTTP/2 header block, CONTINUATION included (`Http2Limit`; the rest of that direction
+    /// is not read). Default 1 MiB.
+    pub header_block_bytes: u32,
+    /// Largest HPACK table (`Http2Limit`, likewise). Default 256 KiB.
+    pub hpack_table_bytes: u32,
     /// Largest TLS hello, in bytes (`TlsMalformed`). Default 64 KiB.
     pub hello_bytes: u32,
     /// Records of one DNS message that are read. Default 512.
@@ -55,6 +64,10 @@ impl Default for Limits {
             held_bytes: 64 << 10,
             probe_bytes: 4 << 10,
             probe_midstream_bytes: 64 << 20,
+            streams: 1024,
+            resets: 1000,
+            header_block_bytes: 1 << 20,
+            hpack_table_bytes: 256 << 10,
             hello_bytes: 64 << 10,
             dns_records: 512,
         }

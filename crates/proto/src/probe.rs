@@ -8,11 +8,15 @@ use tw_model::Direction;
 
 use crate::dns::looks_like_message;
 use crate::http1::{looks_like_request, may_become_request, may_become_status, request_line};
+use crate::http2::looks_like_frames;
 use crate::level::{Next, Switch};
 use crate::limits::{Limits, length};
 
 /// RFC 9113 §3.4.
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// By then everything but a request line is told.
+const DECIDED_BYTES: usize = 512;
 
 /// What the first bytes of a direction are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -190,7 +194,13 @@ impl Probing {
             }
             return self.scan(direction, bytes);
         }
+        // Only a line end can settle what was undecided for so long; looking at all of it again with
+        // every segment would cost the square of its length.
+        let settled = held.len() <= DECIDED_BYTES || bytes.contains(&b'\n');
         held.extend_from_slice(bytes);
+        if !settled && held.len() <= length(limits.held_bytes) {
+            return None;
+        }
         let verdict =
             if held.len() > length(limits.held_bytes) { Verdict::Nothing } else { probe(held) };
         if verdict == Verdict::More {
@@ -219,6 +229,9 @@ impl Probing {
         if let hello @ (Verdict::ClientHello | Verdict::Preface) = probe(segment) {
             return self.decide(direction, hello, segment);
         }
+        if self.midstream && looks_like_frames(segment) {
+            return Some(self.switch(Next::Http2(true), direction, segment));
+        }
         let mut rest = segment;
         loop {
             let start = rest.get(..512).unwrap_or(rest);
@@ -245,7 +258,7 @@ impl Probing {
         let next = match verdict {
             Verdict::Request => Next::Http1(direction, self.lost(direction)),
             Verdict::Response => Next::Http1(direction.reversed(), self.lost(direction)),
-            Verdict::Preface => Next::Http2,
+            Verdict::Preface => Next::Http2(false),
             Verdict::ClientHello | Verdict::ServerHello => Next::Tls,
             Verdict::Socks => Next::Socks(direction),
             Verdict::Ssh => Next::Ssh,

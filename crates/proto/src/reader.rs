@@ -5,6 +5,7 @@ use tw_model::{AnomalyKind, AppProtocol, Direction, Endpoint, FlowId, Protocol, 
 use crate::Event;
 use crate::dns::{self, DnsStream};
 use crate::http1::Http1;
+use crate::http2::Http2;
 use crate::level::{Level, Next, Switch};
 use crate::limits::Limits;
 use crate::out::{Out, Totals};
@@ -191,7 +192,10 @@ impl Reader {
             Next::Http1(direction, lost) => {
                 Level::Http1(Box::new(Http1::new(direction, lost, self.midstream)))
             }
-            Next::Http2 => Level::Http2,
+            Next::Http2(joined) => {
+                let (_, out) = self.split(sink);
+                Level::Http2(Box::new(Http2::new(joined, &out)))
+            }
             Next::Tls => Level::Tls(Box::new(Tls::new(self.ends))),
             Next::Socks(client) => Level::Socks(Box::new(Socks::new(client))),
             Next::Dns => Level::Dns(Box::new(DnsStream::new(self.ends))),

@@ -21,6 +21,7 @@ use tw_model::{AnomalyKind, Direction};
 
 use self::body::{Body, Place};
 use self::chunk::Step;
+pub(crate) use self::chunk::take_up_to;
 use self::framing::Framing;
 use self::head::{Complete, Head, HeadStep, Role};
 pub(crate) use self::line::{

@@ -31,7 +31,7 @@ impl Http1 {
             let becomes = answered.or(asked).unwrap_or(Upgrade::Other);
             self.leave(exchange, becomes, out);
             if becomes == Upgrade::H2c {
-                self.switch = Some(Switch::new(Next::Http2));
+                self.switch = Some(Switch::new(Next::Http2(false)));
             }
         } else if is_hijacked(head, pending) {
             self.leave(exchange, Upgrade::Tcp, out);
@@ -81,7 +81,7 @@ impl Http1 {
         };
         let (exchange, connect) = (held.exchange, held.connect);
         let next = match (probe(&held.bytes), connect) {
-            (Verdict::Preface, false) => Some((Next::Http2, Upgrade::H2c)),
+            (Verdict::Preface, false) => Some((Next::Http2(false), Upgrade::H2c)),
             (Verdict::ClientHello | Verdict::Request | Verdict::Preface, true) => {
                 let target = self.pairing.pending(exchange).and_then(|p| p.target.clone());
                 target.map(|to| (Next::Tunnel(to, ProxyKind::Connect), Upgrade::Tunnel))

@@ -534,7 +534,8 @@ fn mutated_traffic_never_panics() {
             }
             if random.below(6) == 0 {
                 let len = random.next() >> random.below(64);
-                mutated.insert(index, Feed::Gap(if len % 2 == 0 { UP } else { DOWN }, len));
+                mutated
+                    .insert(index, Feed::Gap(if len.is_multiple_of(2) { UP } else { DOWN }, len));
             }
         }
         read(&mutated);
