@@ -11,5 +11,5 @@
     )
 )]
 
-#[allow(dead_code)]
+#[allow(dead_code, reason = "the API side calls it")]
 mod content;
