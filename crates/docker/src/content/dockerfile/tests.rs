@@ -125,6 +125,46 @@ fn secrets_are_replaced_and_the_rest_stays() {
 }
 
 #[test]
+fn exec_form_is_written_anew_only_with_a_secret() {
+    let plain = "FROM a\nCMD [ \"sh\",  \"-c\", \"id\" ]\n";
+    assert_eq!(printable(plain, Secrets::Redact), plain);
+    let secret =
+        "FROM a\nHEALTHCHECK --interval=1s CMD [\"curl\", \"-u\", \"me:hunter2\", \"http://h/\"]\n";
+    let expected = format!(
+        "FROM a\nHEALTHCHECK --interval=1s CMD [\"curl\",\"-u\",\"{}\",\"http://h/\"]\n",
+        redacted(b"me:hunter2")
+    );
+    assert_eq!(printable(secret, Secrets::Redact), expected);
+}
+
+#[test]
+fn changed_bytes_never_panic() {
+    let text = "# escape=`\nARG T=${A:-1}\nFROM a:$T AS b\nENV K v\\\n w\nRUN <<E x\ny\nE\nCOPY --from=b \
+        [\"x\", \"y\"]\nADD <<-\"F\" /d\n\tq\n\tF\nONBUILD RUN w $T\nCMD [\"z\"]\nRUN a `\n# c\n b\n";
+    let mut seed = 0x2545_f491_4f6c_dd1d_u64;
+    for _ in 0..4000 {
+        let mut bytes = text.as_bytes().to_vec();
+        for _ in 0..4 {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            let at = usize::try_from(seed >> 40).unwrap() % bytes.len();
+            let other = usize::try_from(seed & 0xffff).unwrap() % bytes.len();
+            match seed >> 62 {
+                0 => bytes[at] = seed.to_le_bytes()[1],
+                1 => bytes.swap(at, other),
+                2 => bytes[at] = b'\n',
+                _ => bytes.truncate(at.max(1)),
+            }
+        }
+        let text = String::from_utf8_lossy(&bytes);
+        facts(&text);
+        // No secret in it, so nothing may change.
+        assert_eq!(printable(&text, Secrets::Redact), text, "seed {seed}");
+    }
+}
+
+#[test]
 fn hostile_files_are_bounded() {
     for text in [
         String::new(),
