@@ -52,8 +52,8 @@ pub(crate) struct DockerfileFacts {
 
 /// Reads a Dockerfile with the `buildargs` and `target` of its call.
 ///
-/// Docker Engine API, `ImageBuild`; Dockerfile reference. Stages after the target are not built and
-/// not read; a target that names no stage is ignored.
+/// Docker Engine API, `ImageBuild`; Dockerfile reference. Stages after the target are not built: they
+/// add no base image and no step, but the URLs that they name. A target that names no stage is ignored.
 pub(crate) fn read(
     text: &str,
     build_args: &BTreeMap<String, String>,
@@ -78,13 +78,12 @@ pub(crate) fn read(
         stage_names: HashMap::new(),
         scopes: HashMap::new(),
         expandable_bytes: MAX_EXPANDED_BYTES,
+        past_target: false,
     };
     let last = target.and_then(|target| target_stage(&file.statements, target));
     for statement in &file.statements {
-        let done = last.is_some_and(|last| reader.stages > last);
-        if done && statement.keyword == "FROM" {
-            break;
-        }
+        let ends = statement.keyword == "FROM" && last.is_some_and(|last| reader.stages > last);
+        reader.past_target |= ends;
         reader.statement(statement);
     }
     reader.finish(build_args)
@@ -135,6 +134,7 @@ struct Reader {
     stage_names: HashMap<String, usize>,
     scopes: HashMap<usize, Scope>,
     expandable_bytes: usize,
+    past_target: bool,
 }
 
 impl Reader {
@@ -161,6 +161,9 @@ impl Reader {
     }
 
     fn step(&mut self, statement: &Statement) {
+        if self.past_target {
+            return;
+        }
         if self.facts.steps.len() >= MAX_STEPS {
             self.facts.limit_hit = true;
             return;
@@ -205,10 +208,8 @@ impl Reader {
     }
 
     fn base_image(&mut self, image: &str) {
-        if image.is_empty()
-            || image == "scratch"
-            || self.facts.base_images.iter().any(|i| i == image)
-        {
+        let is_image = !image.is_empty() && image != "scratch";
+        if !is_image || self.past_target || self.facts.base_images.iter().any(|i| i == image) {
             return;
         }
         if self.facts.base_images.len() >= MAX_BASE_IMAGES {

@@ -83,12 +83,12 @@ fn env_beats_argument() {
 }
 
 #[test]
-fn stages_after_the_target_are_not_read() {
+fn stages_after_the_target_add_only_their_urls() {
     let text = "FROM a AS one\nRUN wget http://one.example/\nFROM b AS two\nRUN wget http://two.example/\n";
     for target in ["one", "ONE", "0"] {
         let facts = facts_with(text, &[], Some(target));
         assert_eq!(facts.base_images, ["a"]);
-        assert_eq!(facts.urls, ["http://one.example/"]);
+        assert_eq!(facts.urls, ["http://one.example/", "http://two.example/"]);
         assert_eq!(facts.steps.len(), 2);
     }
     assert_eq!(facts_with(text, &[], Some("none")).base_images, ["a", "b"]);
