@@ -172,10 +172,11 @@ impl Timeline<'_, '_> {
     }
 
     fn calls(&self, entries: &mut Vec<TimelineEntry>) {
-        for held in self.scene.ledger.calls.values() {
+        let calls = self.clients.iter().filter_map(|client| self.scene.calls_by_client.get(client));
+        for held in calls.flatten() {
             let call = &held.value;
-            let mine = self.clients.contains(&call.client.ip) && self.is_in(call.started);
-            if mine && is_told(call.route) && self.is_here(held.environment, call.daemon.ip) {
+            let told = is_told(call.route) && self.is_in(call.started);
+            if told && self.is_here(held.environment, call.daemon.ip) {
                 entries.push(call_entry(call));
             }
         }
@@ -183,9 +184,8 @@ impl Timeline<'_, '_> {
 
     /// Downloads and registries: what went to the incident's makers and containers.
     fn contacts(&self, entries: &mut Vec<TimelineEntry>) {
-        for (contact, attribution) in &self.scene.contacts {
-            let Some(attribution) = attribution else { continue };
-            if attribution.owners.iter().any(|owner| self.owners.contains(owner)) {
+        for owner in self.owners {
+            for (contact, _) in self.scene.contacts_of(*owner) {
                 entries.push(self.contact_entry(contact));
             }
         }
@@ -223,13 +223,17 @@ impl Timeline<'_, '_> {
     }
 
     fn containers(&self, entries: &mut Vec<TimelineEntry>) {
-        for (index, life) in self.scene.lives.iter().enumerate() {
-            let owner = life.built_by.map_or(Owner::Life(index), Owner::Maker);
-            let here = self.members.first().is_some_and(|d| d.host == life.host);
+        let host = self.members.first().map(|d| d.host);
+        let touched = self.clients.iter().filter_map(|c| self.scene.lives_by_client.get(c));
+        for index in touched.flatten() {
+            let Some(life) = self.scene.lives.get(*index).filter(|l| Some(l.host) == host) else {
+                continue;
+            };
+            let owner = life.built_by.map_or(Owner::Life(*index), Owner::Maker);
             for held in &life.events {
                 let mine =
                     self.clients.contains(&held.value.client) && self.is_in(held.value.started);
-                if here && (mine || self.owners.contains(&owner)) {
+                if mine || self.owners.contains(&owner) {
                     entries.push(container_entry(&life.title(), held));
                 }
             }

@@ -58,8 +58,8 @@ pub(crate) struct Ledger {
     pub(crate) named_hosts: BTreeMap<BuildId, Vec<NamedHost>>,
     pub(crate) daemons: BTreeSet<HostAddress>,
     pub(crate) daemon_ports: BTreeSet<(EnvironmentId, IpAddr, u16)>,
-    /// Start and end of what has a window, per daemon address; to know what not to forget.
-    spans: BTreeMap<IpAddr, BTreeMap<CallId, (Timestamp, Timestamp)>>,
+    /// Stretches of time in which a daemon address had a window; to know what not to forget.
+    watched: BTreeSet<(IpAddr, i64)>,
     multi_tenant: HostList,
     pub(crate) counters: Counters,
 }
@@ -113,7 +113,7 @@ impl Ledger {
             named_hosts: BTreeMap::new(),
             daemons: BTreeSet::new(),
             daemon_ports: BTreeSet::new(),
-            spans: BTreeMap::new(),
+            watched: BTreeSet::new(),
             multi_tenant: HostList::multi_tenant(),
             counters: Counters::default(),
         }
@@ -220,9 +220,7 @@ impl Ledger {
     ) {
         let environment = self.daemon(build.daemon.ip, build.daemon.port, build.tag, inquiry);
         self.caller((environment, build.client, build.daemon.ip), build.started, policy, inquiry);
-        let span = (build.started, build.ended.plus(policy.deploy_window));
-        let call = build.calls.first().copied();
-        self.span(build.daemon.ip, call, span, policy);
+        self.watch(build.daemon.ip, build.started, build.ended.plus(policy.deploy_window));
         let urls = build.urls.iter().chain(build.remote.as_ref());
         self.name_hosts(&build.id, urls, environment, build.daemon.ip, build.started, inquiry);
         let held = Held { value: build.clone(), evidence: evidence.to_vec(), environment };
@@ -242,8 +240,7 @@ impl Ledger {
             self.daemon(creation.daemon.ip, creation.daemon.port, creation.tag, inquiry);
         let pair = (environment, creation.client, creation.daemon.ip);
         self.caller(pair, creation.started, policy, inquiry);
-        let span = (creation.started, creation.ended.plus(policy.deploy_window));
-        self.span(creation.daemon.ip, Some(creation.call), span, policy);
+        self.watch(creation.daemon.ip, creation.started, creation.ended.plus(policy.deploy_window));
         let urls = creation.source.iter().filter(|source| *source != "-");
         self.name_hosts(
             &creation.id,
@@ -270,8 +267,7 @@ impl Ledger {
     ) {
         let environment = self.daemon(event.daemon.ip, event.daemon.port, event.tag, inquiry);
         self.caller((environment, event.client, event.daemon.ip), event.started, policy, inquiry);
-        let span = (event.started, event.ended.plus(policy.deploy_window));
-        self.span(event.daemon.ip, Some(event.call), span, policy);
+        self.watch(event.daemon.ip, event.started, event.ended.plus(policy.deploy_window));
         let held = Held { value: event.clone(), evidence: evidence.to_vec(), environment };
         let newer = |old: &ContainerEvent| {
             (event.status.is_some(), event.ended) >= (old.status.is_some(), old.ended)
@@ -280,18 +276,14 @@ impl Ledger {
         self.counters.containers_lost += lost;
     }
 
-    fn span(
-        &mut self,
-        daemon: IpAddr,
-        call: Option<CallId>,
-        span: (Timestamp, Timestamp),
-        policy: &Policy,
-    ) {
-        let Some(call) = call else { return };
-        let spans = self.spans.entry(daemon.to_canonical()).or_default();
-        spans.insert(call, span);
-        if spans.len() > policy.limits.containers {
-            spans.pop_first();
+    /// Notes that connections of this daemon's host matter from `start` to `end`.
+    fn watch(&mut self, daemon: IpAddr, start: Timestamp, end: Timestamp) {
+        let stretches = stretch(start)..=stretch(end);
+        for stretch in stretches.take(MAX_STRETCHES_OF_ONE_WINDOW) {
+            self.watched.insert((daemon.to_canonical(), stretch));
+        }
+        while self.watched.len() > MAX_STRETCHES {
+            self.watched.pop_first();
         }
     }
 
@@ -474,10 +466,8 @@ impl Ledger {
         let Some(c) = sighting.connection.as_ref() else { return false };
         let opener = c.opener.ip.to_canonical();
         let tied = self.links.tied_to(opener);
-        std::iter::once(&opener)
-            .chain(&tied)
-            .filter_map(|ip| self.spans.get(ip))
-            .any(|spans| spans.values().any(|(start, end)| c.first >= *start && c.first <= *end))
+        let stretch = stretch(c.first);
+        std::iter::once(&opener).chain(&tied).any(|ip| self.watched.contains(&(*ip, stretch)))
     }
 }
 
@@ -519,6 +509,13 @@ fn upsert<K: Ord, T>(
     lost
 }
 
+/// Which stretch of five minutes a time lies in.
+fn stretch(at: Timestamp) -> i64 {
+    at.as_nanos().div_euclid(300_000_000_000)
+}
+
+const MAX_STRETCHES: usize = 262_144;
+const MAX_STRETCHES_OF_ONE_WINDOW: usize = 8_192;
 const MAX_DAEMONS: usize = 16_384;
 const MAX_URLS: usize = 1_024;
 const MAX_NAMED_BUILDS: usize = 16_384;

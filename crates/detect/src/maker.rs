@@ -111,15 +111,6 @@ impl Maker<'_> {
             None => format!("{what} of an image without a name"),
         }
     }
-
-    fn made(&self, image: &str) -> bool {
-        if self.outcome == Outcome::Failed {
-            return false;
-        }
-        let wanted = image_name(image);
-        self.tags.iter().any(|tag| image_name(tag) == wanted)
-            || self.image_id.is_some_and(|id| is_same_id(id, image))
-    }
 }
 
 /// Makers in the order of their start.
@@ -289,8 +280,9 @@ pub(crate) fn lives<'a>(
             life.note(held);
         }
     }
+    let images = images_by_name(makers);
     for life in &mut lives {
-        tie_to_image(life, makers);
+        tie_to_image(life, &images, makers);
     }
     for maker in makers {
         tie_to_container(maker, &by_key, &lives);
@@ -298,16 +290,31 @@ pub(crate) fn lives<'a>(
     lives
 }
 
-fn tie_to_image(life: &mut Life<'_>, makers: &mut [Maker<'_>]) {
+/// Makers of an image, in the order of their start, by its names and the beginning of its id.
+type Images = BTreeMap<(HostId, String), Vec<usize>>;
+
+fn images_by_name(makers: &[Maker<'_>]) -> Images {
+    let mut images = Images::new();
+    for (index, maker) in makers.iter().enumerate().filter(|(_, m)| m.outcome != Outcome::Failed) {
+        let names = maker.tags.iter().map(|tag| image_name(tag));
+        for name in names.chain(maker.image_id.and_then(short_id)) {
+            images.entry((maker.host, name)).or_default().push(index);
+        }
+    }
+    images
+}
+
+/// The latest maker of the life's image before the life began.
+fn tie_to_image(life: &mut Life<'_>, images: &Images, makers: &mut [Maker<'_>]) {
     let Some(first) = life.first() else { return };
     let Some(image) = life.events.iter().find_map(|e| e.value.image.as_deref()) else { return };
     let born = first.value.started;
-    let found = makers
-        .iter()
-        .enumerate()
-        .rev()
-        .find(|(_, m)| m.host == life.host && m.started <= born && m.made(image));
-    let Some((index, _)) = found else { return };
+    let before = |name: String| {
+        let list = images.get(&(life.host, name))?;
+        list.iter().rev().copied().find(|i| makers.get(*i).is_some_and(|m| m.started <= born))
+    };
+    let by_id = short_id(image).and_then(before);
+    let Some(index) = by_id.or_else(|| before(image_name(image))) else { return };
     life.built_by = Some(index);
     if let Some(maker) = makers.get_mut(index) {
         note_deployment(maker, life);
@@ -382,11 +389,10 @@ fn image_name(image: &str) -> String {
     }
 }
 
-/// Is `written` the id, or the beginning of it, of 12 digits at least?
-fn is_same_id(id: &str, written: &str) -> bool {
-    let id = id.strip_prefix("sha256:").unwrap_or(id);
-    let written = written.strip_prefix("sha256:").unwrap_or(written);
-    written.len() >= 12 && is_hex(written) && id.starts_with(written)
+/// The first 12 digits of an image id; `None` for what is none.
+fn short_id(text: &str) -> Option<String> {
+    let digits = text.strip_prefix("sha256:").unwrap_or(text);
+    digits.get(..12).filter(|_| is_hex(digits)).map(str::to_owned)
 }
 
 fn is_hex(text: &str) -> bool {
@@ -424,10 +430,10 @@ mod tests {
     #[test]
     fn a_short_id_is_an_id_but_a_word_is_none() {
         let id = "sha256:88ee6f066361466764023ad791f6a30cff86285a372c1f524257a6ef853fd692";
-        assert!(is_same_id(id, "88ee6f066361"));
-        assert!(is_same_id(id, id));
-        assert!(!is_same_id(id, "88ee6f"));
-        assert!(!is_same_id(id, ""));
+        assert_eq!(short_id(id).as_deref(), Some("88ee6f066361"));
+        assert_eq!(short_id("88ee6f066361"), short_id(id));
+        assert_eq!(short_id("88ee6f"), None);
+        assert_eq!(short_id("alpine:latest"), None);
     }
 
     #[test]

@@ -39,8 +39,9 @@ fn contacts_of<'s, 'a>(
     maker: &'s Maker<'a>,
 ) -> impl Iterator<Item = &'s Contact<'a>> {
     let until = maker.ended.plus(scene.policy.deploy_window);
-    let all = scene.contacts.iter().map(|(contact, _)| contact);
-    all.filter(move |c| c.host == maker.host && c.at >= maker.opened && c.at <= until)
+    let first = scene.contacts.partition_point(|(c, _)| c.at < maker.opened);
+    let later = scene.contacts.iter().skip(first).map(|(contact, _)| contact);
+    later.take_while(move |c| c.at <= until).filter(|c| c.host == maker.host)
 }
 
 fn is_it(named: &NamedHost, contact: &Contact<'_>) -> bool {

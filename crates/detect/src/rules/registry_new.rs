@@ -14,8 +14,9 @@ use crate::window::{Attribution, Owner, Phase};
 
 pub(super) fn judge(scene: &Scene<'_>, drafts: &mut Drafts) {
     for (contact, attribution) in &scene.contacts {
-        let unfamiliar =
-            contact.registry == Registry::Unfamiliar && contact.freshness.level > Level::Host;
+        let unfamiliar = contact.registry == Registry::Unfamiliar
+            && contact.freshness.level > Level::Host
+            && !attribution.as_ref().is_some_and(|a| a.named);
         let Some(trigger) =
             unfamiliar.then(|| trigger(scene, contact, attribution.as_ref())).flatten()
         else {
