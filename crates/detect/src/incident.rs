@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use tw_model::{
-    ApiCall, Build, Caveat, ContainerAction, ContainerEvent, Incident, Outcome, Route,
+    ApiCall, Build, Caveat, ContainerAction, ContainerEvent, Incident, Outcome, Route, Rule,
     TimelineEntry, Timestamp,
 };
 
@@ -152,6 +152,7 @@ impl Timeline<'_, '_> {
             make_entries(maker, &mut entries);
         }
         self.contacts(&mut entries);
+        self.registries(&mut entries);
         self.containers(&mut entries);
         entries.sort_by(|a: &TimelineEntry, b| {
             (a.timestamp, &a.reference, &a.text).cmp(&(b.timestamp, &b.reference, &b.text))
@@ -189,6 +190,16 @@ impl Timeline<'_, '_> {
                 entries.push(self.contact_entry(contact));
             }
         }
+    }
+
+    /// A registry that a mere pull spoke to belongs to no maker.
+    fn registries(&self, entries: &mut Vec<TimelineEntry>) {
+        let pulled = |d: &&&Draft| d.finding.rule == Rule::RegistryNew && d.owners.is_empty();
+        entries.extend(self.members.iter().filter(pulled).map(|d| TimelineEntry {
+            timestamp: d.finding.timestamp,
+            reference: d.finding.id.clone(),
+            text: d.finding.title.clone(),
+        }));
     }
 
     fn contact_entry(&self, contact: &Contact<'_>) -> TimelineEntry {

@@ -119,6 +119,11 @@ impl Ledger {
         }
     }
 
+    /// The connection of that identity, if it is remembered.
+    pub(crate) fn connection_of(&self, flow: FlowId) -> Option<&Connection> {
+        self.recent.get(&flow).or_else(|| self.held.get(&flow))?.connection.as_ref()
+    }
+
     /// All connections that are remembered.
     pub(crate) fn sightings(&self) -> impl Iterator<Item = (&FlowId, &Sighting)> {
         self.held.iter().chain(&self.recent)

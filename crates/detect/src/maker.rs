@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use tw_model::{
-    Build, BuildId, Caveat, ContainerAction, ContainerEvent, CreationKind, Endpoint, Evidence,
-    Frontend, ImageCreation, Outcome, Risk, Timestamp,
+    Build, BuildId, CallId, Caveat, ContainerAction, ContainerEvent, CreationKind, Endpoint,
+    Evidence, Frontend, ImageCreation, Outcome, Risk, Timestamp,
 };
 
 use crate::environment::{EnvironmentId, Environments};
@@ -135,7 +135,7 @@ pub(crate) fn makers<'a>(
             client_port: b.client_port,
             opened: b.started,
             started: b.started,
-            ended: b.ended,
+            ended: ended(ledger, b.calls.first(), b.ended, b.end_seen),
             end_seen: b.end_seen,
             outcome: b.outcome,
             tags: &b.tags,
@@ -162,7 +162,7 @@ pub(crate) fn makers<'a>(
             client_port: c.client_port,
             opened: c.started,
             started: c.started,
-            ended: c.ended,
+            ended: ended(ledger, Some(&c.call), c.ended, c.end_seen),
             end_seen: c.end_seen,
             outcome: c.outcome,
             tags: &c.tags,
@@ -178,13 +178,24 @@ pub(crate) fn makers<'a>(
     makers
 }
 
+/// The end of a trigger; where it was not seen, the last packet of its connection, but for what
+/// belongs to the next call there.
+fn ended(ledger: &Ledger, call: Option<&CallId>, ended: Timestamp, seen: bool) -> Timestamp {
+    let Some(call) = call.filter(|_| !seen) else { return ended };
+    let Some(last) = ledger.connection_of(call.flow).map(|c| c.last) else { return ended };
+    let next = CallId { flow: call.flow, index: call.index.saturating_add(1) };
+    let until = CallId { flow: call.flow, index: u64::MAX };
+    let next = ledger.calls.range(next..=until).next().map(|(_, held)| held.value.started);
+    ended.max(next.map_or(last, |next| next.min(last)))
+}
+
 /// One container from its first action to its last, as far as seen.
 #[derive(Clone, Debug)]
 pub(crate) struct Life<'a> {
     pub(crate) host: HostId,
     pub(crate) events: Vec<&'a Held<ContainerEvent>>,
-    pub(crate) started: Option<Timestamp>,
-    pub(crate) stopped: Option<Timestamp>,
+    /// When it was started, and stopped, each time.
+    pub(crate) runs: Vec<(Timestamp, Option<Timestamp>)>,
     /// The maker of its image.
     pub(crate) built_by: Option<usize>,
 }
@@ -209,11 +220,13 @@ impl<'a> Life<'a> {
     }
 
     fn note(&mut self, event: &'a Held<ContainerEvent>) {
-        let at = event.value.started;
-        match event.value.action {
-            ContainerAction::Start => self.started = self.started.or(Some(at)),
-            ContainerAction::Stop | ContainerAction::Remove if self.started.is_some() => {
-                self.stopped = self.stopped.or(Some(at));
+        let at = time_of(&event.value);
+        let room = self.runs.len() < MAX_RUNS;
+        let running = self.runs.last_mut().filter(|(_, stopped)| stopped.is_none());
+        match (event.value.action, running) {
+            (ContainerAction::Start, None) if room => self.runs.push((at, None)),
+            (ContainerAction::Stop | ContainerAction::Remove, Some((_, stopped))) => {
+                *stopped = Some(at)
             }
             _ => {}
         }
@@ -222,10 +235,14 @@ impl<'a> Life<'a> {
         }
     }
 
+    pub(crate) fn was_started(&self) -> bool {
+        !self.runs.is_empty()
+    }
+
     /// When it came to run: the start, or else the first exec, if its creation was not seen.
     fn ran_from(&self) -> Option<Timestamp> {
         let exec = self.events.iter().find(|e| e.value.action == ContainerAction::Exec);
-        self.started.or_else(|| exec.map(|e| e.value.started))
+        self.runs.first().map(|(start, _)| *start).or_else(|| exec.map(|e| e.value.started))
     }
 
     pub(crate) fn risks(&self) -> Vec<Risk> {
@@ -247,7 +264,7 @@ pub(crate) fn lives<'a>(
     makers: &mut [Maker<'a>],
 ) -> Vec<Life<'a>> {
     let mut events: Vec<_> = ledger.containers.iter().collect();
-    events.sort_by_key(|(call, held)| (held.value.started, **call));
+    events.sort_by_key(|(call, held)| (time_of(&held.value), **call));
     let mut lives: Vec<Life<'a>> = Vec::new();
     let mut by_key: BTreeMap<(HostId, String), Vec<usize>> = BTreeMap::new();
     for (_, held) in events {
@@ -260,13 +277,7 @@ pub(crate) fn lives<'a>(
         let index = match known {
             Some(index) if event.action != ContainerAction::Create => index,
             _ => {
-                lives.push(Life {
-                    host,
-                    events: Vec::new(),
-                    started: None,
-                    stopped: None,
-                    built_by: None,
-                });
+                lives.push(Life { host, events: Vec::new(), runs: Vec::new(), built_by: None });
                 lives.len().saturating_sub(1)
             }
         };
@@ -322,7 +333,7 @@ fn tie_to_image(life: &mut Life<'_>, images: &Images, makers: &mut [Maker<'_>]) 
 }
 
 fn note_deployment(maker: &mut Maker<'_>, life: &Life<'_>) {
-    let started = life.started.is_some();
+    let started = life.was_started();
     maker.deployed.started |= started;
     maker.deployed.exec |= life.events.iter().any(|e| e.value.action == ContainerAction::Exec);
     maker.deployed.critical |= started && life.risks().iter().any(|risk| gives_the_host(*risk));
@@ -345,7 +356,7 @@ fn tie_to_container(
     if let Some(ran) = life.ran_from() {
         maker.opened = maker.opened.min(ran);
     }
-    maker.deployed.started |= life.started.is_some();
+    maker.deployed.started |= life.was_started();
     maker.deployed.exec |= life.events.iter().any(|e| e.value.action == ContainerAction::Exec);
     maker.named.add_urls(life.events.iter().flat_map(|e| &e.value.urls));
 }
@@ -356,6 +367,15 @@ pub(crate) const fn gives_the_host(risk: Risk) -> bool {
         risk,
         Risk::Privileged | Risk::HostRootMount | Risk::HostPathMount | Risk::DockerSocket
     )
+}
+
+/// When an action took effect: a stop, which may be the answer to a `wait` that was sent before the
+/// start, when it was answered.
+const fn time_of(event: &ContainerEvent) -> Timestamp {
+    match event.action {
+        ContainerAction::Stop | ContainerAction::Remove => event.ended,
+        _ => event.started,
+    }
 }
 
 /// What later calls may name a container by: its name, its id, the short id.
@@ -410,6 +430,7 @@ fn registry_of(image: &str) -> String {
 }
 
 const MAX_URLS: usize = 1_024;
+const MAX_RUNS: usize = 64;
 const MAX_EVENTS_OF_A_LIFE: usize = 256;
 
 #[cfg(test)]

@@ -94,10 +94,8 @@ impl Windows {
         }
         for (i, life) in lives.iter().enumerate() {
             let owner = life.built_by.map_or(Owner::Life(i), Owner::Maker);
-            if let Some(window) = run_window(owner, life, policy) {
-                windows.add(life.host, window);
-            }
-            for window in exec_windows(owner, life, policy) {
+            let runs = run_windows(owner, life, policy);
+            for window in runs.chain(exec_windows(owner, life, policy)) {
                 windows.add(life.host, window);
             }
         }
@@ -195,22 +193,27 @@ fn make_window(index: usize, maker: &Maker<'_>, policy: &Policy) -> Window {
     }
 }
 
-/// From the start until the stop or for `deploy_window`; for what the container itself names,
+/// From each start until the stop or for `deploy_window`; for what the container itself names,
 /// until the stop.
-fn run_window(owner: Owner, life: &Life<'_>, policy: &Policy) -> Option<Window> {
-    let start = life.started?;
-    let stop = life.stopped.unwrap_or(Timestamp::MAX);
-    let open_until = stop.min(start.plus(policy.deploy_window));
+fn run_windows<'a>(
+    owner: Owner,
+    life: &'a Life<'_>,
+    policy: &'a Policy,
+) -> impl Iterator<Item = Window> + 'a {
     let mut named = Named::default();
     named.add_urls(life.events.iter().flat_map(|e| &e.value.urls));
-    Some(Window {
-        owner,
-        phase: Phase::Run,
-        start,
-        open_until,
-        grace_until: open_until,
-        named_until: stop,
-        named,
+    life.runs.iter().map(move |(start, stop)| {
+        let stop = stop.unwrap_or(Timestamp::MAX);
+        let open_until = stop.min(start.plus(policy.deploy_window));
+        Window {
+            owner,
+            phase: Phase::Run,
+            start: *start,
+            open_until,
+            grace_until: open_until,
+            named_until: stop,
+            named: named.clone(),
+        }
     })
 }
 

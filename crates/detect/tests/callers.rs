@@ -148,3 +148,16 @@ fn what_a_caller_does_within_an_hour_is_one_incident_and_another_caller_s_is_ano
     assert_eq!(clients.len(), 2, "repeats of one finding stay in its incident");
     assert!(clients.iter().all(|c| c.len() == 1));
 }
+
+#[test]
+fn two_looks_are_enough_for_who_does_nothing_else() {
+    let mut observations =
+        vec![call(ATTACKER, Route::Version, 0.0), call(ATTACKER, Route::Info, 0.1)];
+    assert_eq!(run(&observations, &Store::baseline()).of(Rule::ApiRecon).len(), 1);
+    let mut work = call(ATTACKER, Route::Build, 1.0);
+    if let ObservationBody::ApiCall(c) = &mut work.body {
+        c.method = "POST".into();
+    }
+    observations.push(work);
+    assert!(run(&observations, &Store::baseline()).of(Rule::ApiRecon).is_empty());
+}

@@ -195,3 +195,54 @@ fn nothing_without_a_trigger_is_a_finding() {
     let told = run(&[call(CI, Route::Ping, 0.0), connect(1, EVIL, 80, 1.0)], &Store::baseline());
     assert!(told.findings.is_empty() && told.incidents.is_empty());
 }
+
+#[test]
+fn a_stop_that_is_the_answer_to_an_earlier_wait_ends_the_run_when_it_is_answered() {
+    let mut stop = container(ContainerAction::Stop, "j", "alpine", ATTACKER, 0.5);
+    stop.ended = at(30.0);
+    let case = |start| {
+        let observations = [
+            acted(container(ContainerAction::Create, "j", "alpine", ATTACKER, 0.0)),
+            acted(stop.clone()),
+            acted(container(ContainerAction::Start, "j", "alpine", ATTACKER, 1.0)),
+            connect(1, EVIL, 80, start),
+        ];
+        run(&observations, &Store::baseline()).of(CONTAINER).len()
+    };
+    assert_eq!((case(29.0), case(31.0)), (1, 0));
+}
+
+#[test]
+fn a_container_that_is_started_again_has_a_window_again() {
+    let observations = [
+        acted(container(ContainerAction::Start, "j", "alpine", ATTACKER, 0.0)),
+        acted(container(ContainerAction::Stop, "j", "alpine", ATTACKER, 10.0)),
+        acted(container(ContainerAction::Start, "j", "alpine", ATTACKER, 5_000.0)),
+        connect(1, EVIL, 80, 5_001.0),
+    ];
+    assert_eq!(run(&observations, &Store::baseline()).of(CONTAINER).len(), 1);
+}
+
+#[test]
+fn where_the_end_was_not_seen_the_last_packet_of_the_call_counts_but_not_the_next_call_s() {
+    let api = |last| {
+        let mut c = connection(50, ATTACKER, HOST, 2375, 0.0);
+        c.last = at(last);
+        observe(0.0, 50, ObservationBody::Connection(c))
+    };
+    let unseen = || {
+        let mut b = build("x", ATTACKER, 0.0, 1.0, &[]);
+        b.calls = vec![CallId { flow: FlowId(50), index: 0 }];
+        b.end_seen = false;
+        built(b)
+    };
+    let found = |observations: &[Observation]| run(observations, &Store::baseline()).of(NEW).len();
+    let download = || connect(1, EVIL, 80, 40.0);
+    assert_eq!(found(&[unseen(), download()]), 0);
+    assert_eq!(found(&[unseen(), api(60.0), download()]), 1);
+    let mut next = call(ATTACKER, Route::Ping, 20.0);
+    if let ObservationBody::ApiCall(c) = &mut next.body {
+        c.id = CallId { flow: FlowId(50), index: 1 };
+    }
+    assert_eq!(found(&[unseen(), api(60.0), next, download()]), 0);
+}
