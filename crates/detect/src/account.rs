@@ -9,9 +9,10 @@ use tw_model::{
     Scope, Severity, Verdict,
 };
 
-use crate::destination::{Contact, Level};
+use crate::destination::Contact;
 use crate::draft::{Draft, merge_evidence};
 use crate::environment::EnvironmentId;
+use crate::freshness::Level;
 use crate::host::HostId;
 use crate::scene::{Caller, OwnerView, Scene};
 use crate::severity::{Case, is_loss, is_sampling, severity};

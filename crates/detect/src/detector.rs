@@ -6,8 +6,9 @@ use tw_model::{
 };
 
 use crate::Seen;
-use crate::destination::{Contact, Level};
+use crate::destination::Contact;
 use crate::environment::Environments;
+use crate::freshness::Level;
 use crate::incident::incidents;
 use crate::ledger::Ledger;
 use crate::maker::Source;

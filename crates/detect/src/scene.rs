@@ -6,11 +6,13 @@ use std::net::IpAddr;
 use tw_model::{ApiCall, Caveat, ContainerAction, Endpoint, Evidence, Timestamp};
 
 use crate::Knowledge;
-use crate::destination::{Contact, Level, Reading, level};
+use crate::destination::{Contact, Reading};
 use crate::environment::{EnvironmentId, Environments};
+use crate::freshness::{Level, level};
 use crate::host::HostMap;
 use crate::ledger::{Held, Ledger};
-use crate::maker::{Deployed, Life, Maker, lives, makers};
+use crate::life::{Life, lives};
+use crate::maker::{Deployed, Maker, makers};
 use crate::names::HostList;
 use crate::policy::Policy;
 use crate::window::{Attribution, Owner, Phase, Windows};

@@ -12,7 +12,8 @@ use tw_model::{ContainerAction, Timestamp};
 
 use crate::destination::Contact;
 use crate::host::HostId;
-use crate::maker::{Life, Maker, Named};
+use crate::life::Life;
+use crate::maker::{Maker, Named};
 use crate::policy::Policy;
 
 /// Whose a window is.

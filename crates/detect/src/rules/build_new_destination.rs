@@ -9,8 +9,9 @@ use std::collections::BTreeMap;
 use tw_model::Rule;
 
 use crate::account::{Frame, Group, draft, groups};
-use crate::destination::{Contact, Level, Registry};
+use crate::destination::{Contact, Registry};
 use crate::draft::Drafts;
+use crate::freshness::Level;
 use crate::scene::Scene;
 use crate::window::{Attribution, Owner, Phase};
 

@@ -3,8 +3,8 @@
 
 use tw_model::{Risk, Rule, Severity};
 
-use crate::destination::Level;
 use crate::draft::Drafts;
+use crate::freshness::Level;
 use crate::plain::{Plain, standing};
 use crate::scene::{Caller, Scene};
 use crate::window::Owner;

@@ -8,8 +8,9 @@ use tw_model::{
 };
 
 use crate::account::{client, finding_id};
-use crate::destination::{Contact, Freshness, Level, level};
+use crate::destination::Contact;
 use crate::draft::{Draft, Drafts, merge_evidence};
+use crate::freshness::{Freshness, Level, level};
 use crate::ledger::NamedHost;
 use crate::maker::Maker;
 use crate::scene::Scene;
@@ -100,7 +101,7 @@ fn draft(scene: &Scene<'_>, index: usize, maker: &Maker<'_>, named: &NamedHost) 
 
 fn novelty(named: &NamedHost) -> Novelty {
     let axis = if named.ip.is_some() { Axis::Address } else { Axis::Name };
-    let fresh: Freshness = crate::destination::from_answer(&named.standing, axis);
+    let fresh: Freshness = crate::freshness::from_answer(&named.standing, axis);
     Novelty {
         axes: fresh.axes,
         scope: Scope::Environment,

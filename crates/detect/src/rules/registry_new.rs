@@ -9,9 +9,10 @@ use tw_model::{
 };
 
 use crate::account::{client, finding_id, unseen};
-use crate::destination::{Contact, Level, Registry};
+use crate::destination::{Contact, Registry};
 use crate::draft::{Draft, Drafts, merge_evidence};
 use crate::environment::EnvironmentId;
+use crate::freshness::Level;
 use crate::scene::Scene;
 use crate::text::{list, printable};
 use crate::window::{Attribution, Owner, Phase};
