@@ -9,9 +9,10 @@ use tw_model::{
     Scope, Severity, Verdict,
 };
 
-use crate::destination::{Contact, Level};
+use crate::destination::Contact;
 use crate::draft::{Draft, merge_evidence};
 use crate::environment::EnvironmentId;
+use crate::freshness::Level;
 use crate::host::HostId;
 use crate::scene::{Caller, OwnerView, Scene};
 use crate::severity::{Case, is_loss, is_sampling, severity};
@@ -156,9 +157,9 @@ impl<'s, 'a> Account<'s, 'a> {
     fn new(scene: &Scene<'a>, group: &'s Group<'s, 'a>) -> Option<Self> {
         let named = group.contacts.iter().find(|(_, a)| a.named);
         let (contact, _) = group.contacts.first()?;
-        let (_, attribution) = named.or_else(|| group.contacts.first())?;
+        let (deciding, attribution) = named.or_else(|| group.contacts.first())?;
         let owner = attribution.owners.first()?;
-        let view = scene.owner_view(*owner, attribution.phase, contact.at)?;
+        let view = scene.owner_view(*owner, attribution.phase, deciding.at)?;
         let caller = scene.caller(view.environment, view.client, view.daemon.ip);
         let verdict = match (view.inferred, attribution.named) {
             (true, _) => Verdict::Inferred,

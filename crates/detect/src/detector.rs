@@ -6,8 +6,9 @@ use tw_model::{
 };
 
 use crate::Seen;
-use crate::destination::{Contact, Level};
+use crate::destination::Contact;
 use crate::environment::Environments;
+use crate::freshness::Level;
 use crate::incident::incidents;
 use crate::ledger::Ledger;
 use crate::maker::Source;
@@ -184,10 +185,7 @@ impl Detector {
 fn destinations(scene: &Scene<'_>, owner: Owner) -> (Vec<Destination>, u64) {
     let mut list: Vec<Destination> = Vec::new();
     let mut lost = 0;
-    for (contact, attribution) in &scene.contacts {
-        let Some(attribution) = attribution.as_ref().filter(|a| a.owners.contains(&owner)) else {
-            continue;
-        };
+    for (contact, attribution) in scene.contacts_of(owner) {
         let Some(ip) = contact.ip else { continue };
         if let Some(known) = list.iter_mut().find(|d| d.ip == ip && d.port == contact.port) {
             extend(known, contact, attribution);

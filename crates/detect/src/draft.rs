@@ -43,6 +43,11 @@ impl Drafts {
         }
     }
 
+    /// Adds each.
+    pub(crate) fn extend(&mut self, drafts: impl IntoIterator<Item = Draft>) {
+        drafts.into_iter().for_each(|draft| self.add(draft));
+    }
+
     /// In the order of their time.
     pub(crate) fn into_sorted(self) -> Vec<Draft> {
         let mut drafts: Vec<Draft> = self.by_id.into_values().collect();

@@ -19,8 +19,17 @@ pub(crate) type HostAddress = (EnvironmentId, IpAddr);
 /// Addresses by link-layer address.
 #[derive(Debug, Default)]
 pub(crate) struct LinkTable {
-    by_mac: BTreeMap<MacAddress, BTreeSet<IpAddr>>,
+    by_mac: BTreeMap<MacAddress, Neighbour>,
     by_ip: BTreeMap<IpAddr, BTreeSet<MacAddress>>,
+    pairs: usize,
+}
+
+/// Addresses seen with one link-layer address.
+#[derive(Debug, Default)]
+struct Neighbour {
+    ips: BTreeSet<IpAddr>,
+    /// More were seen than are kept: certainly not one host.
+    overflow: bool,
 }
 
 impl LinkTable {
@@ -45,9 +54,21 @@ impl LinkTable {
             counters.mac_addresses_lost += 1;
             return;
         }
-        let ips = self.by_mac.entry(mac).or_default();
-        if ips.len() <= MAX_ADDRESSES_OF_ONE_MAC && ips.insert(ip) {
-            self.by_ip.entry(ip).or_default().insert(mac);
+        let neighbour = self.by_mac.entry(mac).or_default();
+        if neighbour.overflow || neighbour.ips.contains(&ip) {
+            return;
+        }
+        let full = self.pairs >= limits.mac_addresses.saturating_mul(4);
+        if neighbour.ips.len() >= MAX_ADDRESSES_OF_ONE_MAC || full {
+            neighbour.overflow = true;
+            counters.mac_addresses_lost += u64::from(full);
+            return;
+        }
+        neighbour.ips.insert(ip);
+        self.pairs += 1;
+        let macs = self.by_ip.entry(ip).or_default();
+        if macs.len() < MAX_MACS_OF_ONE_ADDRESS {
+            macs.insert(mac);
         }
     }
 
@@ -55,9 +76,9 @@ impl LinkTable {
     pub(crate) fn tied_to(&self, ip: IpAddr) -> Vec<IpAddr> {
         let mut tied = BTreeSet::new();
         for mac in self.by_ip.get(&ip).into_iter().flatten() {
-            let Some(ips) = self.by_mac.get(mac) else { continue };
-            if is_one_host(ip, ips) {
-                tied.extend(ips.iter().copied().filter(|other| *other != ip));
+            let Some(neighbour) = self.by_mac.get(mac) else { continue };
+            if !neighbour.overflow && is_one_host(ip, &neighbour.ips) {
+                tied.extend(neighbour.ips.iter().copied().filter(|other| *other != ip));
             }
         }
         tied.into_iter().collect()
@@ -66,9 +87,6 @@ impl LinkTable {
 
 /// Do all addresses seen with one link-layer address belong to the host that has `ip`?
 fn is_one_host(ip: IpAddr, ips: &BTreeSet<IpAddr>) -> bool {
-    if ips.len() > MAX_ADDRESSES_OF_ONE_MAC {
-        return false;
-    }
     let own_is_container = is_container_network(ip);
     let v4 = ips.iter().filter(|ip| ip.is_ipv4());
     let others = v4.filter(|other| own_is_container || !is_container_network(**other));
@@ -99,6 +117,7 @@ pub(crate) fn is_unicast(ip: IpAddr) -> bool {
 }
 
 const MAX_ADDRESSES_OF_ONE_MAC: usize = 64;
+const MAX_MACS_OF_ONE_ADDRESS: usize = 16;
 const MAX_V6_OF_ONE_HOST: usize = 4;
 
 /// Index of a docker host within one judgement.
@@ -109,6 +128,7 @@ pub(crate) struct HostId(pub(crate) usize);
 #[derive(Debug, Default)]
 pub(crate) struct HostMap {
     ids: BTreeMap<HostAddress, HostId>,
+    by_ip: BTreeMap<IpAddr, BTreeSet<HostId>>,
     addresses: Vec<Vec<IpAddr>>,
 }
 
@@ -147,6 +167,7 @@ impl HostMap {
             return;
         }
         self.ids.insert((environment, ip), id);
+        self.by_ip.entry(ip).or_default().insert(id);
         if let Some(list) = self.addresses.get_mut(id.0) {
             list.push(ip);
         }

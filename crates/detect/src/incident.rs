@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use tw_model::{
-    ApiCall, Build, Caveat, ContainerAction, ContainerEvent, Incident, Outcome, Route,
+    ApiCall, Build, Caveat, ContainerAction, ContainerEvent, Incident, Outcome, Route, Rule,
     TimelineEntry, Timestamp,
 };
 
@@ -152,6 +152,7 @@ impl Timeline<'_, '_> {
             make_entries(maker, &mut entries);
         }
         self.contacts(&mut entries);
+        self.registries(&mut entries);
         self.containers(&mut entries);
         entries.sort_by(|a: &TimelineEntry, b| {
             (a.timestamp, &a.reference, &a.text).cmp(&(b.timestamp, &b.reference, &b.text))
@@ -172,10 +173,11 @@ impl Timeline<'_, '_> {
     }
 
     fn calls(&self, entries: &mut Vec<TimelineEntry>) {
-        for held in self.scene.ledger.calls.values() {
+        let calls = self.clients.iter().filter_map(|client| self.scene.calls_by_client.get(client));
+        for held in calls.flatten() {
             let call = &held.value;
-            let mine = self.clients.contains(&call.client.ip) && self.is_in(call.started);
-            if mine && is_told(call.route) && self.is_here(held.environment, call.daemon.ip) {
+            let told = is_told(call.route) && self.is_in(call.started);
+            if told && self.is_here(held.environment, call.daemon.ip) {
                 entries.push(call_entry(call));
             }
         }
@@ -183,12 +185,21 @@ impl Timeline<'_, '_> {
 
     /// Downloads and registries: what went to the incident's makers and containers.
     fn contacts(&self, entries: &mut Vec<TimelineEntry>) {
-        for (contact, attribution) in &self.scene.contacts {
-            let Some(attribution) = attribution else { continue };
-            if attribution.owners.iter().any(|owner| self.owners.contains(owner)) {
+        for owner in self.owners {
+            for (contact, _) in self.scene.contacts_of(*owner) {
                 entries.push(self.contact_entry(contact));
             }
         }
+    }
+
+    /// A registry that a mere pull spoke to belongs to no maker.
+    fn registries(&self, entries: &mut Vec<TimelineEntry>) {
+        let pulled = |d: &&&Draft| d.finding.rule == Rule::RegistryNew && d.owners.is_empty();
+        entries.extend(self.members.iter().filter(pulled).map(|d| TimelineEntry {
+            timestamp: d.finding.timestamp,
+            reference: d.finding.id.clone(),
+            text: d.finding.title.clone(),
+        }));
     }
 
     fn contact_entry(&self, contact: &Contact<'_>) -> TimelineEntry {
@@ -223,13 +234,17 @@ impl Timeline<'_, '_> {
     }
 
     fn containers(&self, entries: &mut Vec<TimelineEntry>) {
-        for (index, life) in self.scene.lives.iter().enumerate() {
-            let owner = life.built_by.map_or(Owner::Life(index), Owner::Maker);
-            let here = self.members.first().is_some_and(|d| d.host == life.host);
+        let host = self.members.first().map(|d| d.host);
+        let touched = self.clients.iter().filter_map(|c| self.scene.lives_by_client.get(c));
+        for index in touched.flatten() {
+            let Some(life) = self.scene.lives.get(*index).filter(|l| Some(l.host) == host) else {
+                continue;
+            };
+            let owner = life.built_by.map_or(Owner::Life(*index), Owner::Maker);
             for held in &life.events {
                 let mine =
                     self.clients.contains(&held.value.client) && self.is_in(held.value.started);
-                if here && (mine || self.owners.contains(&owner)) {
+                if mine || self.owners.contains(&owner) {
                     entries.push(container_entry(&life.title(), held));
                 }
             }

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use tw_model::{
-    ApiCall, Build, Connection, ConnectionState, FlowId, HttpExchange, ImageCreation, NameAnswer,
-    NetworkTag, Observation, ObservationBody, Opener, Outcome, Timestamp, TlsHello,
+    ApiCall, Build, Connection, ConnectionState, FlowId, Frontend, HttpExchange, ImageCreation,
+    NameAnswer, NetworkTag, Observation, ObservationBody, Opener, Outcome, Timestamp, TlsHello,
 };
 
 use crate::destination::is_download;
@@ -29,6 +29,8 @@ pub struct Learner {
     flows: BTreeMap<FlowId, Lesson>,
     /// Names by address and by who asked.
     names: BTreeMap<(EnvironmentId, IpAddr), Vec<(IpAddr, String)>>,
+    /// Who answers DNS: its own questions are those of the hosts that ask it.
+    resolvers: BTreeSet<(EnvironmentId, IpAddr)>,
     /// Daemons are watched hosts even outside every network.
     daemons: BTreeSet<(EnvironmentId, IpAddr)>,
 }
@@ -56,6 +58,7 @@ impl Learner {
             multi_tenant: HostList::multi_tenant(),
             flows: BTreeMap::new(),
             names: BTreeMap::new(),
+            resolvers: BTreeSet::new(),
             daemons: BTreeSet::new(),
         }
     }
@@ -97,9 +100,12 @@ impl Learner {
         let name = self.environments.name(environment);
         let ip = c.responder.ip.to_canonical();
         sink(Fact { environment: name, host, key: Key::Address(ip), at: c.first });
-        let asked = self.names.get(&(environment, ip)).into_iter().flatten();
-        let own: Vec<_> = asked.clone().filter(|(client, _)| *client == host).collect();
-        let asked: Vec<_> = if own.is_empty() { asked.collect() } else { own };
+        let asked: Vec<_> = self.names.get(&(environment, ip)).into_iter().flatten().collect();
+        let own = asked.iter().any(|(client, _)| *client == host);
+        let is_its = |client: IpAddr| {
+            client == host || (!own && self.resolvers.contains(&(environment, client)))
+        };
+        let asked = asked.into_iter().filter(|(client, _)| is_its(*client));
         for (_, known) in asked {
             sink(Fact { environment: name, host, key: Key::Name(known), at: c.first });
         }
@@ -113,6 +119,9 @@ impl Learner {
         let Some(asked) = names.first().filter(|_| self.is_inside(environment, host)) else {
             return;
         };
+        if self.resolvers.len() < MAX_RESOLVERS {
+            self.resolvers.insert((environment, answer.server.ip.to_canonical()));
+        }
         let name = self.environments.name(environment);
         for ip in answer.addresses.iter().take(MAX_ADDRESSES).map(IpAddr::to_canonical) {
             sink(Fact { environment: name, host, key: Key::NameAddress(asked, ip), at });
@@ -183,14 +192,17 @@ impl Learner {
     }
 
     fn build(&self, build: &Build, sink: &mut dyn FnMut(Fact<'_>)) {
-        if build.outcome == Outcome::Succeeded {
+        let answered = build.outcome == Outcome::Unknown && build.end_seen;
+        if build.frontend != Frontend::Inferred && (build.outcome == Outcome::Succeeded || answered)
+        {
             let environment = self.environments.of(build.daemon.ip, build.tag);
             builder(environment, build.client, build.daemon.ip, build.ended, sink);
         }
     }
 
     fn creation(&self, creation: &ImageCreation, sink: &mut dyn FnMut(Fact<'_>)) {
-        if creation.outcome == Outcome::Succeeded {
+        let answered = creation.outcome == Outcome::Unknown && creation.end_seen;
+        if creation.outcome == Outcome::Succeeded || answered {
             let environment = self.environments.of(creation.daemon.ip, creation.tag);
             builder(environment, creation.client, creation.daemon.ip, creation.ended, sink);
         }
@@ -273,6 +285,7 @@ fn digest_of(target: &str) -> Option<&str> {
 
 const MAX_FLOWS: usize = 65_536;
 const MAX_DAEMONS: usize = 16_384;
+const MAX_RESOLVERS: usize = 4_096;
 const MAX_NAMES: usize = 32;
 const MAX_ADDRESSES: usize = 64;
 const MAX_ADDRESSES_NAMED: usize = 65_536;

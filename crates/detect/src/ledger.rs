@@ -1,20 +1,21 @@
 //! Everything that the join needs to know, within limits: observations by identity, with the
 //! store's answers as they were when each thing was first seen.
 
+mod traffic;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use tw_model::{
-    ApiCall, Build, BuildId, CallId, Connection, ContainerEvent, Evidence, FlowId, HttpExchange,
-    ImageCreation, NameAnswer, NameOrigin, NetworkTag, Observation, ObservationBody, Timestamp,
-    TlsHello,
+    ApiCall, Build, BuildId, CallId, Connection, ContainerEvent, Evidence, FlowId, ImageCreation,
+    NameOrigin, NetworkTag, Observation, ObservationBody, Timestamp,
 };
 
 use crate::environment::{EnvironmentId, Environments};
-use crate::host::{HostAddress, LinkTable, is_unicast};
-use crate::names::{HostList, NameRecord, NameTable, host_of, names_of, normalised, tenant_of};
+use crate::host::{HostAddress, LinkTable};
+use crate::names::{HostList, NameTable, host_of};
 use crate::policy::{Counters, Policy};
-use crate::sighting::{Asked, Exchange, Sighting};
+use crate::sighting::{Asked, Sighting};
 use crate::{Answer, Key, Seen};
 
 /// A value with where it stands.
@@ -58,8 +59,8 @@ pub(crate) struct Ledger {
     pub(crate) named_hosts: BTreeMap<BuildId, Vec<NamedHost>>,
     pub(crate) daemons: BTreeSet<HostAddress>,
     pub(crate) daemon_ports: BTreeSet<(EnvironmentId, IpAddr, u16)>,
-    /// Start and end of what has a window, per daemon address; to know what not to forget.
-    spans: BTreeMap<IpAddr, BTreeMap<CallId, (Timestamp, Timestamp)>>,
+    /// Stretches of time in which a daemon address had a window; to know what not to forget.
+    watched: BTreeSet<(IpAddr, i64)>,
     multi_tenant: HostList,
     pub(crate) counters: Counters,
 }
@@ -113,10 +114,15 @@ impl Ledger {
             named_hosts: BTreeMap::new(),
             daemons: BTreeSet::new(),
             daemon_ports: BTreeSet::new(),
-            spans: BTreeMap::new(),
+            watched: BTreeSet::new(),
             multi_tenant: HostList::multi_tenant(),
             counters: Counters::default(),
         }
+    }
+
+    /// The connection of that identity, if it is remembered.
+    pub(crate) fn connection_of(&self, flow: FlowId) -> Option<&Connection> {
+        self.recent.get(&flow).or_else(|| self.held.get(&flow))?.connection.as_ref()
     }
 
     /// All connections that are remembered.
@@ -220,9 +226,7 @@ impl Ledger {
     ) {
         let environment = self.daemon(build.daemon.ip, build.daemon.port, build.tag, inquiry);
         self.caller((environment, build.client, build.daemon.ip), build.started, policy, inquiry);
-        let span = (build.started, build.ended.plus(policy.deploy_window));
-        let call = build.calls.first().copied();
-        self.span(build.daemon.ip, call, span, policy);
+        self.watch(build.daemon.ip, build.started, build.ended.plus(policy.deploy_window));
         let urls = build.urls.iter().chain(build.remote.as_ref());
         self.name_hosts(&build.id, urls, environment, build.daemon.ip, build.started, inquiry);
         let held = Held { value: build.clone(), evidence: evidence.to_vec(), environment };
@@ -242,8 +246,7 @@ impl Ledger {
             self.daemon(creation.daemon.ip, creation.daemon.port, creation.tag, inquiry);
         let pair = (environment, creation.client, creation.daemon.ip);
         self.caller(pair, creation.started, policy, inquiry);
-        let span = (creation.started, creation.ended.plus(policy.deploy_window));
-        self.span(creation.daemon.ip, Some(creation.call), span, policy);
+        self.watch(creation.daemon.ip, creation.started, creation.ended.plus(policy.deploy_window));
         let urls = creation.source.iter().filter(|source| *source != "-");
         self.name_hosts(
             &creation.id,
@@ -270,8 +273,7 @@ impl Ledger {
     ) {
         let environment = self.daemon(event.daemon.ip, event.daemon.port, event.tag, inquiry);
         self.caller((environment, event.client, event.daemon.ip), event.started, policy, inquiry);
-        let span = (event.started, event.ended.plus(policy.deploy_window));
-        self.span(event.daemon.ip, Some(event.call), span, policy);
+        self.watch(event.daemon.ip, event.started, event.ended.plus(policy.deploy_window));
         let held = Held { value: event.clone(), evidence: evidence.to_vec(), environment };
         let newer = |old: &ContainerEvent| {
             (event.status.is_some(), event.ended) >= (old.status.is_some(), old.ended)
@@ -280,18 +282,14 @@ impl Ledger {
         self.counters.containers_lost += lost;
     }
 
-    fn span(
-        &mut self,
-        daemon: IpAddr,
-        call: Option<CallId>,
-        span: (Timestamp, Timestamp),
-        policy: &Policy,
-    ) {
-        let Some(call) = call else { return };
-        let spans = self.spans.entry(daemon.to_canonical()).or_default();
-        spans.insert(call, span);
-        if spans.len() > policy.limits.containers {
-            spans.pop_first();
+    /// Notes that connections of this daemon's host matter from `start` to `end`.
+    fn watch(&mut self, daemon: IpAddr, start: Timestamp, end: Timestamp) {
+        let stretches = stretch(start)..=stretch(end);
+        for stretch in stretches.take(MAX_STRETCHES_OF_ONE_WINDOW) {
+            self.watched.insert((daemon.to_canonical(), stretch));
+        }
+        while self.watched.len() > MAX_STRETCHES {
+            self.watched.pop_first();
         }
     }
 
@@ -317,179 +315,6 @@ impl Ledger {
             let standing = inquiry.ask(environment, daemon, key, at);
             list.push(NamedHost { ip, standing, host });
         }
-    }
-
-    fn connection(
-        &mut self,
-        c: &Connection,
-        evidence: &[Evidence],
-        policy: &Policy,
-        inquiry: &mut Inquiry<'_>,
-    ) {
-        self.links.insert(c, &policy.limits, &mut self.counters);
-        let (environment, host) = self.judged_for(c.opener.ip, c.tag, inquiry.environments);
-        let sighting = sighting(&mut self.recent, &mut self.held, c.id);
-        sighting.environment = Some(environment);
-        if sighting.address.is_none() && is_unicast(c.responder.ip) {
-            let key = Key::Address(c.responder.ip.to_canonical());
-            sighting.address = Some(inquiry.ask(environment, host, key, c.first));
-        }
-        for given in c.names.iter().take(MAX_NAMES) {
-            let Some(name) = normalised(&given.name) else { continue };
-            if sighting.names.iter().any(|n| n.name == name && n.origin == given.from) {
-                continue;
-            }
-            if sighting.names.len() < MAX_NAMES {
-                let asked =
-                    inquiry.name(environment, host, name, given.from, c.responder.ip, c.first);
-                sighting.names.push(asked);
-            }
-        }
-        sighting.update(c, evidence);
-    }
-
-    /// Environment and host that an address is judged for: those of the daemon that the link layer
-    /// or the configuration ties it to, else its own.
-    fn judged_for(&self, ip: IpAddr, tag: NetworkTag, environments: &Environments) -> HostAddress {
-        let ip = ip.to_canonical();
-        let environment = environments.id_of(ip, tag);
-        if self.daemons.contains(&(environment, ip)) {
-            return (environment, ip);
-        }
-        if let Some(host) = environments.alias(environment, ip) {
-            return (environment, host);
-        }
-        for other in self.links.tied_to(ip) {
-            let address = (environments.id_of(other, tag), other);
-            if self.daemons.contains(&address) {
-                return address;
-            }
-        }
-        (environment, ip)
-    }
-
-    fn exchange(
-        &mut self,
-        x: &HttpExchange,
-        evidence: &[Evidence],
-        policy: &Policy,
-        inquiry: &mut Inquiry<'_>,
-    ) {
-        let known = self.recent.get(&x.flow).or_else(|| self.held.get(&x.flow));
-        let tag = known.and_then(|s| s.connection.as_ref()).map(|c| c.tag).unwrap_or_default();
-        let (environment, host) = self.judged_for(x.client.ip, tag, inquiry.environments);
-        let sighting = sighting(&mut self.recent, &mut self.held, x.flow);
-        if let Some(known) = sighting.exchanges.get_mut(&x.index) {
-            known.update(Exchange::new(x, evidence));
-            return;
-        }
-        if sighting.exchanges.len() >= policy.limits.exchanges_per_connection {
-            self.counters.exchanges_lost += 1;
-            return;
-        }
-        let mut exchange = Exchange::new(x, evidence);
-        if let Some((authority, _)) = x.host.as_deref().and_then(host_of) {
-            if let Ok(ip) = authority.parse::<IpAddr>() {
-                let ip = ip.to_canonical();
-                if exchange.proxied {
-                    let standing = inquiry.ask(environment, host, Key::Address(ip), x.started);
-                    exchange.address = Some((ip, standing));
-                }
-            } else {
-                if self.multi_tenant.has(&authority) {
-                    let tenant = tenant_of(&authority, &x.target);
-                    exchange.tenant =
-                        Some(inquiry.ask(environment, host, Key::Tenant(&tenant), x.started));
-                }
-                let ip = x.server.ip;
-                exchange.name = Some(inquiry.name(
-                    environment,
-                    host,
-                    authority,
-                    NameOrigin::Http,
-                    ip,
-                    x.started,
-                ));
-            }
-        }
-        sighting.exchanges.insert(x.index, exchange);
-    }
-
-    fn name_answer(
-        &mut self,
-        answer: &NameAnswer,
-        at: Timestamp,
-        policy: &Policy,
-        inquiry: &mut Inquiry<'_>,
-    ) {
-        let names = names_of(answer);
-        let Some(asked) = names.first() else { return };
-        let (environment, client) =
-            self.judged_for(answer.client.ip, NetworkTag::default(), inquiry.environments);
-        let name = inquiry.ask(environment, client, Key::Name(asked), at);
-        for ip in answer.addresses.iter().take(MAX_ADDRESSES) {
-            let ip = ip.to_canonical();
-            let mapping = inquiry.ask(environment, client, Key::NameAddress(asked, ip), at);
-            let record = NameRecord {
-                environment,
-                client,
-                at,
-                last: at,
-                names: names.clone(),
-                name: name.clone(),
-                mapping,
-            };
-            self.names.insert(ip, record, &policy.limits, &mut self.counters);
-        }
-    }
-
-    fn hello(&mut self, hello: &TlsHello, at: Timestamp, inquiry: &mut Inquiry<'_>) {
-        let Some(name) = hello.sni.as_deref().and_then(normalised) else { return };
-        let known = self.recent.get(&hello.flow).or_else(|| self.held.get(&hello.flow));
-        let tag = known.and_then(|s| s.connection.as_ref()).map(|c| c.tag).unwrap_or_default();
-        let (environment, host) = self.judged_for(hello.client.ip, tag, inquiry.environments);
-        let sighting = sighting(&mut self.recent, &mut self.held, hello.flow);
-        if sighting.sni.is_none() {
-            sighting.sni =
-                Some(inquiry.name(environment, host, name, NameOrigin::Sni, hello.server.ip, at));
-        }
-    }
-
-    /// Keeps the table of recent connections within its limit: what lies in a window of its docker
-    /// host is held longer, the rest is forgotten, oldest first.
-    fn forget(&mut self, policy: &Policy) {
-        while self.recent.len() > policy.limits.recent_connections {
-            let Some((id, sighting)) = self.recent.pop_first() else { return };
-            if !self.is_in_a_window(&sighting) {
-                self.counters.connections_forgotten += 1;
-            } else if self.held.len() < policy.limits.held_connections {
-                self.held.insert(id, sighting);
-            } else {
-                self.counters.connections_lost += 1;
-            }
-        }
-    }
-
-    fn is_in_a_window(&self, sighting: &Sighting) -> bool {
-        let Some(c) = sighting.connection.as_ref() else { return false };
-        let opener = c.opener.ip.to_canonical();
-        let tied = self.links.tied_to(opener);
-        std::iter::once(&opener)
-            .chain(&tied)
-            .filter_map(|ip| self.spans.get(ip))
-            .any(|spans| spans.values().any(|(start, end)| c.first >= *start && c.first <= *end))
-    }
-}
-
-/// The connection where it stands, or a new one among the recent.
-fn sighting<'a>(
-    recent: &'a mut BTreeMap<FlowId, Sighting>,
-    held: &'a mut BTreeMap<FlowId, Sighting>,
-    id: FlowId,
-) -> &'a mut Sighting {
-    match held.get_mut(&id) {
-        Some(sighting) => sighting,
-        None => recent.entry(id).or_default(),
     }
 }
 
@@ -519,9 +344,14 @@ fn upsert<K: Ord, T>(
     lost
 }
 
+/// Which stretch of five minutes a time lies in.
+fn stretch(at: Timestamp) -> i64 {
+    at.as_nanos().div_euclid(300_000_000_000)
+}
+
+const MAX_STRETCHES: usize = 262_144;
+const MAX_STRETCHES_OF_ONE_WINDOW: usize = 8_192;
 const MAX_DAEMONS: usize = 16_384;
 const MAX_URLS: usize = 1_024;
 const MAX_NAMED_BUILDS: usize = 16_384;
 const MAX_NAMED_HOSTS: usize = 64;
-const MAX_NAMES: usize = 16;
-const MAX_ADDRESSES: usize = 64;

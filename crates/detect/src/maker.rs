@@ -1,16 +1,15 @@
-//! Makers: what makes an image on a host (builds, imports, commits, loads), and the lives of
-//! containers, each tied to the image that it was made of.
+//! Makers: what makes an image on a host (builds, imports, commits, loads).
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use tw_model::{
-    Build, BuildId, Caveat, ContainerAction, ContainerEvent, CreationKind, Endpoint, Evidence,
-    Frontend, ImageCreation, Outcome, Risk, Timestamp,
+    Build, BuildId, CallId, Caveat, CreationKind, Endpoint, Evidence, Frontend, ImageCreation,
+    Outcome, Timestamp,
 };
 
 use crate::environment::{EnvironmentId, Environments};
 use crate::host::{HostId, HostMap};
+use crate::image::registry_of;
 use crate::ledger::{Held, Ledger};
 use crate::names::host_of;
 
@@ -111,15 +110,6 @@ impl Maker<'_> {
             None => format!("{what} of an image without a name"),
         }
     }
-
-    fn made(&self, image: &str) -> bool {
-        if self.outcome == Outcome::Failed {
-            return false;
-        }
-        let wanted = image_name(image);
-        self.tags.iter().any(|tag| image_name(tag) == wanted)
-            || self.image_id.is_some_and(|id| is_same_id(id, image))
-    }
 }
 
 /// Makers in the order of their start.
@@ -144,7 +134,7 @@ pub(crate) fn makers<'a>(
             client_port: b.client_port,
             opened: b.started,
             started: b.started,
-            ended: b.ended,
+            ended: ended(ledger, b.calls.first(), b.ended, b.end_seen),
             end_seen: b.end_seen,
             outcome: b.outcome,
             tags: &b.tags,
@@ -171,7 +161,7 @@ pub(crate) fn makers<'a>(
             client_port: c.client_port,
             opened: c.started,
             started: c.started,
-            ended: c.ended,
+            ended: ended(ledger, Some(&c.call), c.ended, c.end_seen),
             end_seen: c.end_seen,
             outcome: c.outcome,
             tags: &c.tags,
@@ -187,253 +177,15 @@ pub(crate) fn makers<'a>(
     makers
 }
 
-/// One container from its first action to its last, as far as seen.
-#[derive(Clone, Debug)]
-pub(crate) struct Life<'a> {
-    pub(crate) host: HostId,
-    pub(crate) events: Vec<&'a Held<ContainerEvent>>,
-    pub(crate) started: Option<Timestamp>,
-    pub(crate) stopped: Option<Timestamp>,
-    /// The maker of its image.
-    pub(crate) built_by: Option<usize>,
-}
-
-impl<'a> Life<'a> {
-    pub(crate) fn first(&self) -> Option<&'a Held<ContainerEvent>> {
-        self.events.first().copied()
-    }
-
-    /// The name that a person would use: name, image or id.
-    pub(crate) fn title(&self) -> String {
-        let name = self
-            .events
-            .iter()
-            .find_map(|e| e.value.name.as_deref().or(e.value.container_id.as_deref()));
-        let image = self.events.iter().find_map(|e| e.value.image.as_deref());
-        let name = crate::text::printable(name.unwrap_or("without a name"), 64);
-        match image {
-            Some(image) => format!("{name} (image {})", crate::text::printable(image, 80)),
-            None => name,
-        }
-    }
-
-    fn note(&mut self, event: &'a Held<ContainerEvent>) {
-        let at = event.value.started;
-        match event.value.action {
-            ContainerAction::Start => self.started = self.started.or(Some(at)),
-            ContainerAction::Stop | ContainerAction::Remove if self.started.is_some() => {
-                self.stopped = self.stopped.or(Some(at));
-            }
-            _ => {}
-        }
-        if self.events.len() < MAX_EVENTS_OF_A_LIFE {
-            self.events.push(event);
-        }
-    }
-
-    /// When it came to run: the start, or else the first exec, if its creation was not seen.
-    fn ran_from(&self) -> Option<Timestamp> {
-        let exec = self.events.iter().find(|e| e.value.action == ContainerAction::Exec);
-        self.started.or_else(|| exec.map(|e| e.value.started))
-    }
-
-    pub(crate) fn risks(&self) -> Vec<Risk> {
-        let mut risks: Vec<Risk> =
-            self.events.iter().flat_map(|e| e.value.risks.iter().copied()).collect();
-        risks.sort_unstable();
-        risks.dedup();
-        risks
-    }
-}
-
-/// Lives of containers in the order of their first action, each tied to the maker of its image;
-/// what became of an image is noted in its maker, and a commit's window opens with the life of
-/// its container.
-pub(crate) fn lives<'a>(
-    ledger: &'a Ledger,
-    hosts: &HostMap,
-    environments: &Environments,
-    makers: &mut [Maker<'a>],
-) -> Vec<Life<'a>> {
-    let mut events: Vec<_> = ledger.containers.iter().collect();
-    events.sort_by_key(|(call, held)| (held.value.started, **call));
-    let mut lives: Vec<Life<'a>> = Vec::new();
-    let mut by_key: BTreeMap<(HostId, String), Vec<usize>> = BTreeMap::new();
-    for (_, held) in events {
-        let event = &held.value;
-        let Some(host) = hosts.find(environments, held.environment, event.daemon.ip) else {
-            continue;
-        };
-        let keys = keys_of(event);
-        let known = keys.iter().find_map(|key| by_key.get(&(host, key.clone()))?.last().copied());
-        let index = match known {
-            Some(index) if event.action != ContainerAction::Create => index,
-            _ => {
-                lives.push(Life {
-                    host,
-                    events: Vec::new(),
-                    started: None,
-                    stopped: None,
-                    built_by: None,
-                });
-                lives.len().saturating_sub(1)
-            }
-        };
-        for key in keys {
-            let list = by_key.entry((host, key)).or_default();
-            if list.last() != Some(&index) {
-                list.push(index);
-            }
-        }
-        if let Some(life) = lives.get_mut(index) {
-            life.note(held);
-        }
-    }
-    for life in &mut lives {
-        tie_to_image(life, makers);
-    }
-    for maker in makers {
-        tie_to_container(maker, &by_key, &lives);
-    }
-    lives
-}
-
-fn tie_to_image(life: &mut Life<'_>, makers: &mut [Maker<'_>]) {
-    let Some(first) = life.first() else { return };
-    let Some(image) = life.events.iter().find_map(|e| e.value.image.as_deref()) else { return };
-    let born = first.value.started;
-    let found = makers
-        .iter()
-        .enumerate()
-        .rev()
-        .find(|(_, m)| m.host == life.host && m.started <= born && m.made(image));
-    let Some((index, _)) = found else { return };
-    life.built_by = Some(index);
-    if let Some(maker) = makers.get_mut(index) {
-        note_deployment(maker, life);
-    }
-}
-
-fn note_deployment(maker: &mut Maker<'_>, life: &Life<'_>) {
-    let started = life.started.is_some();
-    maker.deployed.started |= started;
-    maker.deployed.exec |= life.events.iter().any(|e| e.value.action == ContainerAction::Exec);
-    maker.deployed.critical |= started && life.risks().iter().any(|risk| gives_the_host(*risk));
-}
-
-fn tie_to_container(
-    maker: &mut Maker<'_>,
-    by_key: &BTreeMap<(HostId, String), Vec<usize>>,
-    lives: &[Life<'_>],
-) {
-    let Some(container) = maker.commit_of() else { return };
-    let Some(candidates) = by_key.get(&(maker.host, container.to_owned())) else { return };
-    let lived = |index: &&usize| {
-        let born = lives.get(**index).and_then(Life::first).map(|e| e.value.started);
-        born.is_some_and(|born| born <= maker.started)
-    };
-    let Some(life) = candidates.iter().rev().find(lived).and_then(|index| lives.get(*index)) else {
-        return;
-    };
-    if let Some(ran) = life.ran_from() {
-        maker.opened = maker.opened.min(ran);
-    }
-    maker.deployed.started |= life.started.is_some();
-    maker.deployed.exec |= life.events.iter().any(|e| e.value.action == ContainerAction::Exec);
-    maker.named.add_urls(life.events.iter().flat_map(|e| &e.value.urls));
-}
-
-/// Is a container with that as good as the host? Privileged or host-mounting.
-pub(crate) const fn gives_the_host(risk: Risk) -> bool {
-    matches!(
-        risk,
-        Risk::Privileged | Risk::HostRootMount | Risk::HostPathMount | Risk::DockerSocket
-    )
-}
-
-/// What later calls may name a container by: its name, its id, the short id.
-fn keys_of(event: &ContainerEvent) -> Vec<String> {
-    let mut keys = Vec::new();
-    if let Some(id) = event.container_id.as_deref() {
-        keys.push(id.to_owned());
-        if let Some(short) = id.get(..12)
-            && is_hex(id)
-        {
-            keys.push(short.to_owned());
-        }
-    }
-    if let Some(name) = event.name.as_deref() {
-        keys.push(name.trim_start_matches('/').to_owned());
-    }
-    keys
-}
-
-/// `alpine` and `docker.io/library/alpine:latest` are one image.
-fn image_name(image: &str) -> String {
-    let mut rest = image;
-    for prefix in ["docker.io/", "index.docker.io/", "localhost/", "library/"] {
-        rest = rest.strip_prefix(prefix).unwrap_or(rest);
-    }
-    let last = rest.rsplit('/').next().unwrap_or(rest);
-    if last.contains(':') || rest.contains('@') {
-        rest.to_owned()
-    } else {
-        format!("{rest}:latest")
-    }
-}
-
-/// Is `written` the id, or the beginning of it, of 12 digits at least?
-fn is_same_id(id: &str, written: &str) -> bool {
-    let id = id.strip_prefix("sha256:").unwrap_or(id);
-    let written = written.strip_prefix("sha256:").unwrap_or(written);
-    written.len() >= 12 && is_hex(written) && id.starts_with(written)
-}
-
-fn is_hex(text: &str) -> bool {
-    text.bytes().all(|b| b.is_ascii_hexdigit())
-}
-
-/// Host of the registry that an image name means; `docker.io` where it names none.
-fn registry_of(image: &str) -> String {
-    match image.split_once('/') {
-        Some((host, _)) if host.contains(['.', ':']) || host == "localhost" => {
-            host_of(host).map_or_else(String::new, |(host, _)| host)
-        }
-        _ => "docker.io".to_owned(),
-    }
+/// The end of a trigger; where it was not seen, the last packet of its connection, but for what
+/// belongs to the next call there.
+fn ended(ledger: &Ledger, call: Option<&CallId>, ended: Timestamp, seen: bool) -> Timestamp {
+    let Some(call) = call.filter(|_| !seen) else { return ended };
+    let Some(last) = ledger.connection_of(call.flow).map(|c| c.last) else { return ended };
+    let next = CallId { flow: call.flow, index: call.index.saturating_add(1) };
+    let until = CallId { flow: call.flow, index: u64::MAX };
+    let next = ledger.calls.range(next..=until).next().map(|(_, held)| held.value.started);
+    ended.max(next.map_or(last, |next| next.min(last)))
 }
 
 const MAX_URLS: usize = 1_024;
-const MAX_EVENTS_OF_A_LIFE: usize = 256;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_image_has_one_name_in_every_spelling() {
-        for spelling in
-            ["alpine", "alpine:latest", "docker.io/library/alpine", "library/alpine:latest"]
-        {
-            assert_eq!(image_name(spelling), "alpine:latest");
-        }
-        assert_eq!(image_name("reg.example:5000/a/b"), "reg.example:5000/a/b:latest");
-        assert_ne!(image_name("evil:1"), image_name("evil:2"));
-    }
-
-    #[test]
-    fn a_short_id_is_an_id_but_a_word_is_none() {
-        let id = "sha256:88ee6f066361466764023ad791f6a30cff86285a372c1f524257a6ef853fd692";
-        assert!(is_same_id(id, "88ee6f066361"));
-        assert!(is_same_id(id, id));
-        assert!(!is_same_id(id, "88ee6f"));
-        assert!(!is_same_id(id, ""));
-    }
-
-    #[test]
-    fn the_registry_of_an_image_is_what_docker_would_ask() {
-        assert_eq!(registry_of("alpine:3.18"), "docker.io");
-        assert_eq!(registry_of("team/app"), "docker.io");
-        assert_eq!(registry_of("registry.corp.example:5000/base/alpine"), "registry.corp.example");
-    }
-}

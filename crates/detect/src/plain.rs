@@ -8,9 +8,9 @@ use tw_model::{
 };
 
 use crate::account::{client, finding_id, unseen};
-use crate::destination::Level;
 use crate::draft::{Draft, merge_evidence};
 use crate::environment::EnvironmentId;
+use crate::freshness::Level;
 use crate::host::HostId;
 use crate::scene::{Caller, Scene};
 use crate::window::Owner;

@@ -1,16 +1,18 @@
 //! One judgement's view of everything: hosts, makers, lives, contacts and who they belong to.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use tw_model::{Caveat, ContainerAction, Endpoint, Evidence, Timestamp};
+use tw_model::{ApiCall, Caveat, ContainerAction, Endpoint, Evidence, Timestamp};
 
 use crate::Knowledge;
-use crate::destination::{Contact, Level, Reading, level};
+use crate::destination::{Contact, Reading};
 use crate::environment::{EnvironmentId, Environments};
+use crate::freshness::{Level, level};
 use crate::host::HostMap;
-use crate::ledger::Ledger;
-use crate::maker::{Deployed, Life, Maker, lives, makers};
+use crate::ledger::{Held, Ledger};
+use crate::life::{Life, lives};
+use crate::maker::{Deployed, Maker, makers};
 use crate::names::HostList;
 use crate::policy::Policy;
 use crate::window::{Attribution, Owner, Phase, Windows};
@@ -33,6 +35,10 @@ pub(crate) struct Scene<'a> {
     pub(crate) makers: Vec<Maker<'a>>,
     pub(crate) lives: Vec<Life<'a>>,
     pub(crate) contacts: Vec<(Contact<'a>, Option<Attribution>)>,
+    /// Indices of contacts by owner, and of lives and calls by who acted.
+    pub(crate) contacts_by_owner: BTreeMap<Owner, Vec<usize>>,
+    pub(crate) lives_by_client: BTreeMap<IpAddr, BTreeSet<usize>>,
+    pub(crate) calls_by_client: BTreeMap<IpAddr, Vec<&'a Held<ApiCall>>>,
 }
 
 /// How a caller stands with a daemon.
@@ -103,7 +109,49 @@ impl<'a> Scene<'a> {
                 (contact, attribution)
             })
             .collect();
-        Self { ledger, policy, environments, lists, hosts, makers, lives, contacts }
+        let mut scene = Self {
+            ledger,
+            policy,
+            environments,
+            lists,
+            hosts,
+            makers,
+            lives,
+            contacts,
+            contacts_by_owner: BTreeMap::new(),
+            lives_by_client: BTreeMap::new(),
+            calls_by_client: BTreeMap::new(),
+        };
+        scene.index();
+        scene
+    }
+
+    fn index(&mut self) {
+        for (i, (_, attribution)) in self.contacts.iter().enumerate() {
+            for owner in attribution.iter().flat_map(|a| &a.owners) {
+                self.contacts_by_owner.entry(*owner).or_default().push(i);
+            }
+        }
+        for (i, life) in self.lives.iter().enumerate() {
+            for held in &life.events {
+                self.lives_by_client.entry(held.value.client).or_default().insert(i);
+            }
+        }
+        for held in self.ledger.calls.values() {
+            self.calls_by_client.entry(held.value.client.ip).or_default().push(held);
+        }
+    }
+
+    /// Contacts that belong to this owner, with how, in the order of time.
+    pub(crate) fn contacts_of(
+        &self,
+        owner: Owner,
+    ) -> impl Iterator<Item = (&Contact<'a>, &Attribution)> {
+        let indices = self.contacts_by_owner.get(&owner).into_iter().flatten();
+        indices.filter_map(|i| {
+            let (contact, attribution) = self.contacts.get(*i)?;
+            Some((contact, attribution.as_ref()?))
+        })
     }
 
     pub(crate) fn caller(
@@ -170,7 +218,7 @@ fn maker_view<'a>(maker: &Maker<'a>) -> OwnerView<'a> {
 
 fn life_view<'a>(life: &Life<'a>, phase: Phase, at: Timestamp) -> Option<OwnerView<'a>> {
     let wanted = if phase == Phase::Exec { ContainerAction::Exec } else { ContainerAction::Start };
-    let begun = |e: &&&crate::ledger::Held<tw_model::ContainerEvent>| e.value.started <= at;
+    let begun = |e: &&&Held<tw_model::ContainerEvent>| e.value.started <= at;
     let matching = life.events.iter().rev().filter(begun).find(|e| e.value.action == wanted);
     let held = matching.copied().or_else(|| life.first())?;
     let what = if phase == Phase::Exec { "an exec in container" } else { "a run of container" };

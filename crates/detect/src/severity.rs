@@ -2,7 +2,7 @@
 
 use tw_model::{Caveat, Severity, Verdict};
 
-use crate::destination::Level;
+use crate::freshness::Level;
 
 /// What the ladder looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,11 +5,15 @@
 //! maker still open on that host; else to the most recently started container; and only if nothing
 //! is open, to the grace after an image maker's end.
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
 use tw_model::{ContainerAction, Timestamp};
 
 use crate::destination::Contact;
 use crate::host::HostId;
-use crate::maker::{Life, Maker, Named};
+use crate::life::Life;
+use crate::maker::{Maker, Named};
 use crate::policy::Policy;
 
 /// Whose a window is.
@@ -47,9 +51,20 @@ pub(crate) struct Window {
     named: Named,
 }
 
-/// Windows by host, in the order of their start.
+/// Windows by host.
 #[derive(Debug)]
-pub(crate) struct Windows(Vec<Vec<Window>>);
+pub(crate) struct Windows(Vec<HostWindows>);
+
+/// Windows of one host in the order of their start, with what finds them fast.
+#[derive(Debug, Default)]
+struct HostWindows {
+    list: Vec<Window>,
+    /// For each window the latest `grace_until` of it and those before it.
+    latest_end: Vec<Timestamp>,
+    /// Windows that name a host.
+    by_name: BTreeMap<String, Vec<usize>>,
+    by_ip: BTreeMap<IpAddr, Vec<usize>>,
+}
 
 /// To whom a contact belongs.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,49 +89,75 @@ impl Windows {
         lives: &[Life<'_>],
         policy: &Policy,
     ) -> Self {
-        let mut windows = Self((0..hosts).map(|_| Vec::new()).collect());
+        let mut windows = Self((0..hosts).map(|_| HostWindows::default()).collect());
         for (i, maker) in makers.iter().enumerate() {
             windows.add(maker.host, make_window(i, maker, policy));
         }
         for (i, life) in lives.iter().enumerate() {
             let owner = life.built_by.map_or(Owner::Life(i), Owner::Maker);
-            if let Some(window) = run_window(owner, life, policy) {
-                windows.add(life.host, window);
-            }
-            for window in exec_windows(owner, life, policy) {
+            let runs = run_windows(owner, life, policy);
+            for window in runs.chain(exec_windows(owner, life, policy)) {
                 windows.add(life.host, window);
             }
         }
-        for list in &mut windows.0 {
-            list.sort_by_key(|w| (w.start, w.owner));
-        }
+        windows.0.iter_mut().for_each(HostWindows::index);
         windows
     }
 
     fn add(&mut self, host: HostId, window: Window) {
-        if let Some(list) = self.0.get_mut(host.0) {
-            list.push(window);
+        if let Some(windows) = self.0.get_mut(host.0) {
+            windows.list.push(window);
         }
     }
 
     /// To whom the contact belongs, if to anybody.
     pub(crate) fn attribute(&self, contact: &Contact<'_>) -> Option<Attribution> {
         let windows = self.0.get(contact.host.0)?;
-        let at = contact.at;
-        let begun = windows.partition_point(|w| w.start <= at);
-        let begun = windows.get(..begun)?;
-        let naming = begun.iter().rev().filter(|w| at <= w.named_until && names(&w.named, contact));
-        let making = |w: &&Window| w.phase == Phase::Make;
-        if let Some(window) = naming.clone().find(making).or_else(|| naming.clone().next()) {
-            return Some(Attribution {
-                owners: vec![window.owner],
-                phase: window.phase,
-                named: true,
-            });
+        windows.naming(contact).or_else(|| windows.open(contact.at))
+    }
+}
+
+impl HostWindows {
+    fn index(&mut self) {
+        self.list.sort_by_key(|w| (w.start, w.owner));
+        let mut latest = Timestamp::from_nanos(i64::MIN);
+        for (i, window) in self.list.iter().enumerate() {
+            latest = latest.max(window.grace_until);
+            self.latest_end.push(latest);
+            for name in &window.named.names {
+                self.by_name.entry(name.clone()).or_default().push(i);
+            }
+            for ip in &window.named.ips {
+                self.by_ip.entry(*ip).or_default().push(i);
+            }
         }
-        let open = begun.iter().rev().filter(|w| at <= w.open_until);
+    }
+
+    /// The window that names the contact: an image maker's first, then the latest.
+    fn naming(&self, contact: &Contact<'_>) -> Option<Attribution> {
+        let by_ip = contact.ip.and_then(|ip| self.by_ip.get(&ip)).into_iter().flatten();
+        let by_name = contact.names.iter().filter_map(|n| self.by_name.get(&n.name)).flatten();
+        let (_, index) = by_ip
+            .chain(by_name)
+            .filter_map(|i| Some((self.list.get(*i)?, *i)))
+            .filter(|(w, _)| w.start <= contact.at && contact.at <= w.named_until)
+            .map(|(w, i)| (w.phase == Phase::Make, i))
+            .max()?;
+        let window = self.list.get(index)?;
+        Some(Attribution { owners: vec![window.owner], phase: window.phase, named: true })
+    }
+
+    /// Windows that are open at `at`, or in their grace, the latest start first.
+    fn at(&self, at: Timestamp) -> impl Iterator<Item = &Window> + Clone {
+        let begun = self.list.partition_point(|w| w.start <= at);
+        let pairs = self.list.iter().zip(&self.latest_end).take(begun).rev();
+        pairs.take_while(move |(_, latest)| at <= **latest).map(|(window, _)| window)
+    }
+
+    fn open(&self, at: Timestamp) -> Option<Attribution> {
+        let open = self.at(at).filter(move |w| at <= w.open_until);
         let mut owners: Vec<Owner> = Vec::new();
-        for window in open.clone().filter(making) {
+        for window in open.clone().filter(|w| w.phase == Phase::Make).take(MAX_OPEN) {
             if !owners.contains(&window.owner) && owners.len() < MAX_OWNERS {
                 owners.push(window.owner);
             }
@@ -124,9 +165,8 @@ impl Windows {
         if !owners.is_empty() {
             return Some(Attribution { owners, phase: Phase::Make, named: false });
         }
-        let running = open.clone().next();
-        let grace = || begun.iter().rev().find(|w| at <= w.grace_until);
-        let window = running.or_else(grace)?;
+        let in_grace = || self.at(at).find(|w| at <= w.grace_until);
+        let window = open.clone().next().or_else(in_grace)?;
         Some(Attribution { owners: vec![window.owner], phase: window.phase, named: false })
     }
 }
@@ -154,22 +194,27 @@ fn make_window(index: usize, maker: &Maker<'_>, policy: &Policy) -> Window {
     }
 }
 
-/// From the start until the stop or for `deploy_window`; for what the container itself names,
+/// From each start until the stop or for `deploy_window`; for what the container itself names,
 /// until the stop.
-fn run_window(owner: Owner, life: &Life<'_>, policy: &Policy) -> Option<Window> {
-    let start = life.started?;
-    let stop = life.stopped.unwrap_or(Timestamp::MAX);
-    let open_until = stop.min(start.plus(policy.deploy_window));
+fn run_windows<'a>(
+    owner: Owner,
+    life: &'a Life<'_>,
+    policy: &'a Policy,
+) -> impl Iterator<Item = Window> + 'a {
     let mut named = Named::default();
     named.add_urls(life.events.iter().flat_map(|e| &e.value.urls));
-    Some(Window {
-        owner,
-        phase: Phase::Run,
-        start,
-        open_until,
-        grace_until: open_until,
-        named_until: stop,
-        named,
+    life.runs.iter().map(move |(start, stop)| {
+        let stop = stop.unwrap_or(Timestamp::MAX);
+        let open_until = stop.min(start.plus(policy.deploy_window));
+        Window {
+            owner,
+            phase: Phase::Run,
+            start: *start,
+            open_until,
+            grace_until: open_until,
+            named_until: stop,
+            named: named.clone(),
+        }
     })
 }
 
@@ -196,3 +241,4 @@ fn exec_windows<'a>(
 }
 
 const MAX_OWNERS: usize = 8;
+const MAX_OPEN: usize = 1_024;

@@ -3,8 +3,8 @@
 
 use tw_model::{Rule, Severity};
 
-use crate::destination::Level;
 use crate::draft::Drafts;
+use crate::freshness::Level;
 use crate::plain::{Plain, standing};
 use crate::scene::Scene;
 use crate::window::Owner;

@@ -9,14 +9,16 @@ use std::collections::BTreeMap;
 use tw_model::Rule;
 
 use crate::account::{Frame, Group, draft, groups};
-use crate::destination::{Contact, Level, Registry};
+use crate::destination::{Contact, Registry};
 use crate::draft::Drafts;
+use crate::freshness::Level;
 use crate::scene::Scene;
-use crate::window::{Owner, Phase};
+use crate::window::{Attribution, Owner, Phase};
 
 pub(super) fn judge(scene: &Scene<'_>, drafts: &mut Drafts) {
     let groups = groups(scene, |contact, attribution| {
-        matches!(attribution.owners.first(), Some(Owner::Maker(_))) && is_new_place(contact)
+        matches!(attribution.owners.first(), Some(Owner::Maker(_)))
+            && is_new_place(contact, attribution)
     });
     let mut inferred: BTreeMap<usize, Vec<&Group<'_, '_>>> = BTreeMap::new();
     for group in &groups {
@@ -30,9 +32,15 @@ pub(super) fn judge(scene: &Scene<'_>, drafts: &mut Drafts) {
     }
 }
 
-/// New, or nobody can say that it is not; a registry is no download.
-pub(super) fn is_new_place(contact: &Contact<'_>) -> bool {
-    contact.freshness.level != Level::Known && contact.registry == Registry::No
+/// New, or nobody can say that it is not. A registry is no download, unless the trigger names the
+/// place to fetch from: speaking like a registry hides nothing.
+pub(super) fn is_new_place(contact: &Contact<'_>, attribution: &Attribution) -> bool {
+    let download = match contact.registry {
+        Registry::No => true,
+        Registry::Unfamiliar => attribution.named,
+        Registry::Trusted => false,
+    };
+    contact.freshness.level != Level::Known && download
 }
 
 fn inferred_owner(scene: &Scene<'_>, group: &Group<'_, '_>) -> Option<usize> {

@@ -12,7 +12,8 @@ use crate::window::{Owner, Phase};
 
 pub(super) fn judge(scene: &Scene<'_>, drafts: &mut Drafts) {
     let groups = groups(scene, |contact, attribution| {
-        matches!(attribution.owners.first(), Some(Owner::Life(_))) && is_new_place(contact)
+        matches!(attribution.owners.first(), Some(Owner::Life(_)))
+            && is_new_place(contact, attribution)
     });
     for group in &groups {
         let phase = |phase| group.contacts.iter().any(|(_, a)| a.phase == phase);

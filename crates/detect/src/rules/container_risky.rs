@@ -3,8 +3,8 @@
 
 use tw_model::{Risk, Rule, Severity};
 
-use crate::destination::Level;
 use crate::draft::Drafts;
+use crate::freshness::Level;
 use crate::plain::{Plain, standing};
 use crate::scene::{Caller, Scene};
 use crate::window::Owner;
@@ -25,7 +25,7 @@ pub(super) fn judge(scene: &Scene<'_>, drafts: &mut Drafts) {
         }
         let words: Vec<&str> = risks.iter().map(|risk| words_for(*risk)).collect();
         let started =
-            if life.started.is_some() { "It was started." } else { "Its start was not seen." };
+            if life.was_started() { "It was started." } else { "Its start was not seen." };
         let plain = Plain {
             rule: Rule::ContainerRisky,
             subject: super::subject_of(life),
@@ -36,7 +36,7 @@ pub(super) fn judge(scene: &Scene<'_>, drafts: &mut Drafts) {
             client_port: event.client_port,
             at: event.started,
             last: event.ended,
-            severity: severity(&caller, escapes, life.started.is_some()),
+            severity: severity(&caller, escapes, life.was_started()),
             techniques,
             title: format!(
                 "{} made a container on docker host {} that reaches the host",

@@ -18,7 +18,7 @@ pub(crate) use registry_new::repository_of;
 use tw_model::BuildId;
 
 use crate::draft::Drafts;
-use crate::maker::Life;
+use crate::life::Life;
 use crate::scene::Scene;
 
 /// All findings of a scene.

@@ -8,8 +8,9 @@ use tw_model::{
 };
 
 use crate::account::{client, finding_id};
-use crate::destination::{Contact, Freshness, Level, level};
+use crate::destination::Contact;
 use crate::draft::{Draft, Drafts, merge_evidence};
+use crate::freshness::{Freshness, Level, level};
 use crate::ledger::NamedHost;
 use crate::maker::Maker;
 use crate::scene::Scene;
@@ -39,8 +40,9 @@ fn contacts_of<'s, 'a>(
     maker: &'s Maker<'a>,
 ) -> impl Iterator<Item = &'s Contact<'a>> {
     let until = maker.ended.plus(scene.policy.deploy_window);
-    let all = scene.contacts.iter().map(|(contact, _)| contact);
-    all.filter(move |c| c.host == maker.host && c.at >= maker.opened && c.at <= until)
+    let first = scene.contacts.partition_point(|(c, _)| c.at < maker.opened);
+    let later = scene.contacts.iter().skip(first).map(|(contact, _)| contact);
+    later.take_while(move |c| c.at <= until).filter(|c| c.host == maker.host)
 }
 
 fn is_it(named: &NamedHost, contact: &Contact<'_>) -> bool {
@@ -99,7 +101,7 @@ fn draft(scene: &Scene<'_>, index: usize, maker: &Maker<'_>, named: &NamedHost) 
 
 fn novelty(named: &NamedHost) -> Novelty {
     let axis = if named.ip.is_some() { Axis::Address } else { Axis::Name };
-    let fresh: Freshness = crate::destination::from_answer(&named.standing, axis);
+    let fresh: Freshness = crate::freshness::from_answer(&named.standing, axis);
     Novelty {
         axes: fresh.axes,
         scope: Scope::Environment,

@@ -1,33 +1,60 @@
 //! `registry-new`: while an image is made, pulled or run, the host speaks to a registry that is
 //! neither known, nor allow-listed, nor public. T1204.003; never low, and no T1612 of its own.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
-use tw_model::{Axis, Client, Endpoint, FindingDestination, Novelty, Route, Rule, Scope, Severity};
+use tw_model::{
+    Axis, Caveat, Client, Endpoint, FindingDestination, Novelty, Route, Rule, Scope, Severity,
+};
 
 use crate::account::{client, finding_id, unseen};
-use crate::destination::{Contact, Level, Registry};
+use crate::destination::{Contact, Registry};
 use crate::draft::{Draft, Drafts, merge_evidence};
+use crate::environment::EnvironmentId;
+use crate::freshness::Level;
 use crate::scene::Scene;
 use crate::text::{list, printable};
 use crate::window::{Attribution, Owner, Phase};
 
 pub(super) fn judge(scene: &Scene<'_>, drafts: &mut Drafts) {
+    let mut found: BTreeMap<Subject, (Trigger<'_>, Vec<&Contact<'_>>)> = BTreeMap::new();
     for (contact, attribution) in &scene.contacts {
-        let unfamiliar =
-            contact.registry == Registry::Unfamiliar && contact.freshness.level > Level::Host;
-        let Some(trigger) =
-            unfamiliar.then(|| trigger(scene, contact, attribution.as_ref())).flatten()
-        else {
+        let unfamiliar = contact.registry == Registry::Unfamiliar
+            && contact.freshness.level > Level::Host
+            && !attribution.as_ref().is_some_and(|a| a.named);
+        if !unfamiliar {
             continue;
-        };
-        drafts.add(draft(scene, contact, &trigger));
+        }
+        let Some(trigger) = trigger(scene, contact, attribution.as_ref()) else { continue };
+        let subject = (trigger.environment, trigger.daemon.ip, subject_of(contact));
+        match found.get_mut(&subject) {
+            Some((first, contacts)) => {
+                first.owners.extend(trigger.owners);
+                contacts.push(contact);
+            }
+            None => {
+                found.insert(subject, (trigger, vec![contact]));
+            }
+        }
     }
+    for ((_, _, subject), (trigger, contacts)) in &found {
+        drafts.extend(draft(scene, subject, contacts, trigger));
+    }
+}
+
+/// What tells one finding from another: environment, docker host, and the registry's address, or
+/// its name where a proxy was asked for it.
+type Subject = (EnvironmentId, IpAddr, String);
+
+fn subject_of(contact: &Contact<'_>) -> String {
+    let name = || contact.names.first().map_or_else(String::new, |n| n.name.clone());
+    contact.ip.map_or_else(name, |ip| ip.to_string())
 }
 
 /// Who had the host speak to the registry.
 struct Trigger<'a> {
-    environment: crate::environment::EnvironmentId,
+    environment: EnvironmentId,
     daemon: Endpoint,
     caller: Endpoint,
     owners: BTreeSet<Owner>,
@@ -72,15 +99,21 @@ fn trigger<'a>(
     })
 }
 
-fn draft(scene: &Scene<'_>, contact: &Contact<'_>, trigger: &Trigger<'_>) -> Draft {
+fn draft(
+    scene: &Scene<'_>,
+    subject: &str,
+    contacts: &[&Contact<'_>],
+    trigger: &Trigger<'_>,
+) -> Option<Draft> {
+    let contact = contacts.first()?;
     let caller = scene.caller(trigger.environment, trigger.caller.ip, trigger.daemon.ip);
     let environment = scene.environments.name(trigger.environment).to_owned();
-    let place = contact.ip.map_or_else(
-        || contact.names.first().map_or_else(String::new, |n| n.name.clone()),
-        |ip| Endpoint::new(ip, contact.port).to_string(),
-    );
-    let repositories: BTreeSet<&str> =
-        contact.exchanges.iter().filter_map(|x| repository_of(&x.target)).collect();
+    let place = match contact.ip {
+        Some(ip) => Endpoint::new(ip, contact.port).to_string(),
+        None => subject.to_owned(),
+    };
+    let exchanges = contacts.iter().flat_map(|c| &c.exchanges);
+    let repositories: BTreeSet<&str> = exchanges.filter_map(|x| repository_of(&x.target)).collect();
     let repositories: Vec<&str> = repositories.into_iter().collect();
     let of = if repositories.is_empty() {
         String::new()
@@ -97,18 +130,21 @@ fn draft(scene: &Scene<'_>, contact: &Contact<'_>, trigger: &Trigger<'_>) -> Dra
         contact.at,
         scene.lists.public_registries.as_of()
     );
-    if let Some(sentence) = unseen(&contact.caveats) {
+    let caveats: BTreeSet<Caveat> =
+        contacts.iter().flat_map(|c| c.caveats.iter().copied()).collect();
+    if let Some(sentence) = unseen(&caveats) {
         summary.push(' ');
         summary.push_str(&sentence);
     }
     let mut evidence = Vec::new();
-    merge_evidence(&mut evidence, &contact.sighting.evidence);
+    for contact in contacts {
+        merge_evidence(&mut evidence, &contact.sighting.evidence);
+    }
     merge_evidence(&mut evidence, trigger.evidence);
     let builds =
         trigger.owners.iter().filter_map(|o| scene.maker(*o)).map(|m| m.id.clone()).collect();
-    let subject = contact.ip.map_or_else(|| place.clone(), |ip| ip.to_string());
     let finding = tw_model::Finding {
-        id: finding_id(Rule::RegistryNew, &environment, trigger.daemon.ip, &subject),
+        id: finding_id(Rule::RegistryNew, &environment, trigger.daemon.ip, subject),
         incident: String::new(),
         environment,
         timestamp: contact.at,
@@ -134,16 +170,16 @@ fn draft(scene: &Scene<'_>, contact: &Contact<'_>, trigger: &Trigger<'_>) -> Dra
         }),
         novelty: Some(novelty(contact)),
         builds,
-        caveats: contact.caveats.iter().copied().collect(),
+        caveats: caveats.into_iter().collect(),
         evidence,
     };
-    Draft {
-        finding,
+    Some(Draft {
         host: contact.host,
         clients: BTreeSet::from([trigger.caller.ip]),
         owners: trigger.owners.clone(),
-        last: contact.connection.last,
-    }
+        last: contacts.iter().map(|c| c.connection.last).max().unwrap_or(finding.timestamp),
+        finding,
+    })
 }
 
 fn novelty(contact: &Contact<'_>) -> Novelty {

@@ -1,0 +1,193 @@
+//! What the ledger keeps of traffic: connections, exchanges on them, and names.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use tw_model::{
+    Connection, Evidence, FlowId, HttpExchange, NameAnswer, NameOrigin, NetworkTag, Timestamp,
+    TlsHello,
+};
+
+use super::{Inquiry, Ledger, stretch};
+use crate::Key;
+use crate::environment::Environments;
+use crate::host::{HostAddress, is_unicast};
+use crate::names::{NameRecord, host_of, names_of, normalised, tenant_of};
+use crate::policy::Policy;
+use crate::sighting::{Exchange, Sighting};
+
+impl Ledger {
+    pub(super) fn connection(
+        &mut self,
+        c: &Connection,
+        evidence: &[Evidence],
+        policy: &Policy,
+        inquiry: &mut Inquiry<'_>,
+    ) {
+        self.links.insert(c, &policy.limits, &mut self.counters);
+        let (environment, host) = self.judged_for(c.opener.ip, c.tag, inquiry.environments);
+        let sighting = sighting(&mut self.recent, &mut self.held, c.id);
+        sighting.environment = Some(environment);
+        if sighting.address.is_none() && is_unicast(c.responder.ip) {
+            let key = Key::Address(c.responder.ip.to_canonical());
+            sighting.address = Some(inquiry.ask(environment, host, key, c.first));
+        }
+        for given in c.names.iter().take(MAX_NAMES) {
+            let Some(name) = normalised(&given.name) else { continue };
+            if sighting.names.iter().any(|n| n.name == name && n.origin == given.from) {
+                continue;
+            }
+            if sighting.names.len() < MAX_NAMES {
+                let asked =
+                    inquiry.name(environment, host, name, given.from, c.responder.ip, c.first);
+                sighting.names.push(asked);
+            }
+        }
+        sighting.update(c, evidence);
+    }
+
+    /// Environment and host that an address is judged for: those of the daemon that the link layer
+    /// or the configuration ties it to, else its own.
+    fn judged_for(&self, ip: IpAddr, tag: NetworkTag, environments: &Environments) -> HostAddress {
+        let ip = ip.to_canonical();
+        let environment = environments.id_of(ip, tag);
+        if self.daemons.contains(&(environment, ip)) {
+            return (environment, ip);
+        }
+        if let Some(host) = environments.alias(environment, ip) {
+            return (environment, host);
+        }
+        for other in self.links.tied_to(ip) {
+            let address = (environments.id_of(other, tag), other);
+            if self.daemons.contains(&address) {
+                return address;
+            }
+        }
+        (environment, ip)
+    }
+
+    pub(super) fn exchange(
+        &mut self,
+        x: &HttpExchange,
+        evidence: &[Evidence],
+        policy: &Policy,
+        inquiry: &mut Inquiry<'_>,
+    ) {
+        let known = self.recent.get(&x.flow).or_else(|| self.held.get(&x.flow));
+        let tag = known.and_then(|s| s.connection.as_ref()).map(|c| c.tag).unwrap_or_default();
+        let (environment, host) = self.judged_for(x.client.ip, tag, inquiry.environments);
+        let sighting = sighting(&mut self.recent, &mut self.held, x.flow);
+        if let Some(known) = sighting.exchanges.get_mut(&x.index) {
+            known.update(Exchange::new(x, evidence));
+            return;
+        }
+        if sighting.exchanges.len() >= policy.limits.exchanges_per_connection {
+            self.counters.exchanges_lost += 1;
+            return;
+        }
+        let mut exchange = Exchange::new(x, evidence);
+        if let Some((authority, _)) = x.host.as_deref().and_then(host_of) {
+            if let Ok(ip) = authority.parse::<IpAddr>() {
+                let ip = ip.to_canonical();
+                if exchange.proxied {
+                    let standing = inquiry.ask(environment, host, Key::Address(ip), x.started);
+                    exchange.address = Some((ip, standing));
+                }
+            } else {
+                if self.multi_tenant.has(&authority) {
+                    let tenant = tenant_of(&authority, &x.target);
+                    exchange.tenant =
+                        Some(inquiry.ask(environment, host, Key::Tenant(&tenant), x.started));
+                }
+                let ip = x.server.ip;
+                exchange.name = Some(inquiry.name(
+                    environment,
+                    host,
+                    authority,
+                    NameOrigin::Http,
+                    ip,
+                    x.started,
+                ));
+            }
+        }
+        sighting.exchanges.insert(x.index, exchange);
+    }
+
+    pub(super) fn name_answer(
+        &mut self,
+        answer: &NameAnswer,
+        at: Timestamp,
+        policy: &Policy,
+        inquiry: &mut Inquiry<'_>,
+    ) {
+        let names = names_of(answer);
+        let Some(asked) = names.first() else { return };
+        let (environment, client) =
+            self.judged_for(answer.client.ip, NetworkTag::default(), inquiry.environments);
+        let name = inquiry.ask(environment, client, Key::Name(asked), at);
+        for ip in answer.addresses.iter().take(MAX_ADDRESSES) {
+            let ip = ip.to_canonical();
+            let mapping = inquiry.ask(environment, client, Key::NameAddress(asked, ip), at);
+            let record = NameRecord {
+                environment,
+                client,
+                at,
+                last: at,
+                names: names.clone(),
+                name: name.clone(),
+                mapping,
+            };
+            self.names.insert(ip, record, &policy.limits, &mut self.counters);
+        }
+    }
+
+    pub(super) fn hello(&mut self, hello: &TlsHello, at: Timestamp, inquiry: &mut Inquiry<'_>) {
+        let Some(name) = hello.sni.as_deref().and_then(normalised) else { return };
+        let known = self.recent.get(&hello.flow).or_else(|| self.held.get(&hello.flow));
+        let tag = known.and_then(|s| s.connection.as_ref()).map(|c| c.tag).unwrap_or_default();
+        let (environment, host) = self.judged_for(hello.client.ip, tag, inquiry.environments);
+        let sighting = sighting(&mut self.recent, &mut self.held, hello.flow);
+        if sighting.sni.is_none() {
+            sighting.sni =
+                Some(inquiry.name(environment, host, name, NameOrigin::Sni, hello.server.ip, at));
+        }
+    }
+
+    /// Keeps the table of recent connections within its limit: what lies in a window of its docker
+    /// host is held longer, the rest is forgotten, oldest first.
+    pub(super) fn forget(&mut self, policy: &Policy) {
+        while self.recent.len() > policy.limits.recent_connections {
+            let Some((id, sighting)) = self.recent.pop_first() else { return };
+            if !self.is_in_a_window(&sighting) {
+                self.counters.connections_forgotten += 1;
+            } else if self.held.len() < policy.limits.held_connections {
+                self.held.insert(id, sighting);
+            } else {
+                self.counters.connections_lost += 1;
+            }
+        }
+    }
+
+    fn is_in_a_window(&self, sighting: &Sighting) -> bool {
+        let Some(c) = sighting.connection.as_ref() else { return false };
+        let opener = c.opener.ip.to_canonical();
+        let tied = self.links.tied_to(opener);
+        let stretch = stretch(c.first);
+        std::iter::once(&opener).chain(&tied).any(|ip| self.watched.contains(&(*ip, stretch)))
+    }
+}
+
+/// The connection where it stands, or a new one among the recent.
+fn sighting<'a>(
+    recent: &'a mut BTreeMap<FlowId, Sighting>,
+    held: &'a mut BTreeMap<FlowId, Sighting>,
+    id: FlowId,
+) -> &'a mut Sighting {
+    match held.get_mut(&id) {
+        Some(sighting) => sighting,
+        None => recent.entry(id).or_default(),
+    }
+}
+
+const MAX_NAMES: usize = 16;
+const MAX_ADDRESSES: usize = 64;

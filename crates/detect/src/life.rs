@@ -1,0 +1,222 @@
+//! Lives of containers, each tied to the maker of its image.
+
+use std::collections::BTreeMap;
+
+use tw_model::{ContainerAction, ContainerEvent, Outcome, Risk, Timestamp};
+
+use crate::environment::Environments;
+use crate::host::{HostId, HostMap};
+use crate::image::{image_name, is_hex, short_id};
+use crate::ledger::{Held, Ledger};
+use crate::maker::Maker;
+
+/// One container from its first action to its last, as far as seen.
+#[derive(Clone, Debug)]
+pub(crate) struct Life<'a> {
+    pub(crate) host: HostId,
+    pub(crate) events: Vec<&'a Held<ContainerEvent>>,
+    /// When it was started, and stopped, each time.
+    pub(crate) runs: Vec<(Timestamp, Option<Timestamp>)>,
+    /// The maker of its image.
+    pub(crate) built_by: Option<usize>,
+}
+
+impl<'a> Life<'a> {
+    pub(crate) fn first(&self) -> Option<&'a Held<ContainerEvent>> {
+        self.events.first().copied()
+    }
+
+    /// The name that a person would use: name, image or id.
+    pub(crate) fn title(&self) -> String {
+        let name = self
+            .events
+            .iter()
+            .find_map(|e| e.value.name.as_deref().or(e.value.container_id.as_deref()));
+        let image = self.events.iter().find_map(|e| e.value.image.as_deref());
+        let name = crate::text::printable(name.unwrap_or("without a name"), 64);
+        match image {
+            Some(image) => format!("{name} (image {})", crate::text::printable(image, 80)),
+            None => name,
+        }
+    }
+
+    fn note(&mut self, event: &'a Held<ContainerEvent>) {
+        let at = time_of(&event.value);
+        let room = self.runs.len() < MAX_RUNS;
+        let running = self.runs.last_mut().filter(|(_, stopped)| stopped.is_none());
+        match (event.value.action, running) {
+            (ContainerAction::Start, None) if room => self.runs.push((at, None)),
+            (ContainerAction::Stop | ContainerAction::Remove, Some((_, stopped))) => {
+                *stopped = Some(at)
+            }
+            _ => {}
+        }
+        if self.events.len() < MAX_EVENTS_OF_A_LIFE {
+            self.events.push(event);
+        }
+    }
+
+    pub(crate) fn was_started(&self) -> bool {
+        !self.runs.is_empty()
+    }
+
+    /// When it came to run: the start, or else the first exec, if its creation was not seen.
+    fn ran_from(&self) -> Option<Timestamp> {
+        let exec = self.events.iter().find(|e| e.value.action == ContainerAction::Exec);
+        self.runs.first().map(|(start, _)| *start).or_else(|| exec.map(|e| e.value.started))
+    }
+
+    pub(crate) fn risks(&self) -> Vec<Risk> {
+        let mut risks: Vec<Risk> =
+            self.events.iter().flat_map(|e| e.value.risks.iter().copied()).collect();
+        risks.sort_unstable();
+        risks.dedup();
+        risks
+    }
+}
+
+/// Lives of containers in the order of their first action, each tied to the maker of its image;
+/// what became of an image is noted in its maker, and a commit's window opens with the life of
+/// its container.
+pub(crate) fn lives<'a>(
+    ledger: &'a Ledger,
+    hosts: &HostMap,
+    environments: &Environments,
+    makers: &mut [Maker<'a>],
+) -> Vec<Life<'a>> {
+    let mut events: Vec<_> = ledger.containers.iter().collect();
+    events.sort_by_key(|(call, held)| (time_of(&held.value), **call));
+    let mut lives: Vec<Life<'a>> = Vec::new();
+    let mut by_key: BTreeMap<(HostId, String), Vec<usize>> = BTreeMap::new();
+    for (_, held) in events {
+        let event = &held.value;
+        let Some(host) = hosts.find(environments, held.environment, event.daemon.ip) else {
+            continue;
+        };
+        let keys = keys_of(event);
+        let known = keys.iter().find_map(|key| by_key.get(&(host, key.clone()))?.last().copied());
+        let index = match known {
+            Some(index) if event.action != ContainerAction::Create => index,
+            _ => {
+                lives.push(Life { host, events: Vec::new(), runs: Vec::new(), built_by: None });
+                lives.len().saturating_sub(1)
+            }
+        };
+        for key in keys {
+            let list = by_key.entry((host, key)).or_default();
+            if list.last() != Some(&index) {
+                list.push(index);
+            }
+        }
+        if let Some(life) = lives.get_mut(index) {
+            life.note(held);
+        }
+    }
+    let images = images_by_name(makers);
+    for life in &mut lives {
+        tie_to_image(life, &images, makers);
+    }
+    for maker in makers {
+        tie_to_container(maker, &by_key, &lives);
+    }
+    lives
+}
+
+/// Makers of an image, in the order of their start, by its names and the beginning of its id.
+type Images = BTreeMap<(HostId, String), Vec<usize>>;
+
+fn images_by_name(makers: &[Maker<'_>]) -> Images {
+    let mut images = Images::new();
+    for (index, maker) in makers.iter().enumerate().filter(|(_, m)| m.outcome != Outcome::Failed) {
+        let names = maker.tags.iter().map(|tag| image_name(tag));
+        for name in names.chain(maker.image_id.and_then(short_id)) {
+            images.entry((maker.host, name)).or_default().push(index);
+        }
+    }
+    images
+}
+
+/// The latest maker of the life's image before the life began.
+fn tie_to_image(life: &mut Life<'_>, images: &Images, makers: &mut [Maker<'_>]) {
+    let Some(first) = life.first() else { return };
+    let Some(image) = life.events.iter().find_map(|e| e.value.image.as_deref()) else { return };
+    let born = first.value.started;
+    let before = |name: String| {
+        let list = images.get(&(life.host, name))?;
+        list.iter().rev().copied().find(|i| makers.get(*i).is_some_and(|m| m.started <= born))
+    };
+    let by_id = short_id(image).and_then(before);
+    let Some(index) = by_id.or_else(|| before(image_name(image))) else { return };
+    life.built_by = Some(index);
+    if let Some(maker) = makers.get_mut(index) {
+        note_deployment(maker, life);
+    }
+}
+
+fn note_deployment(maker: &mut Maker<'_>, life: &Life<'_>) {
+    let started = life.was_started();
+    maker.deployed.started |= started;
+    maker.deployed.exec |= life.events.iter().any(|e| e.value.action == ContainerAction::Exec);
+    maker.deployed.critical |= started && life.risks().iter().any(|risk| gives_the_host(*risk));
+}
+
+fn tie_to_container(
+    maker: &mut Maker<'_>,
+    by_key: &BTreeMap<(HostId, String), Vec<usize>>,
+    lives: &[Life<'_>],
+) {
+    let Some(container) = maker.commit_of() else { return };
+    let named = |key: String| by_key.get(&(maker.host, key));
+    let by_short_id = || short_id(container).and_then(named);
+    let Some(candidates) = named(container.to_owned()).or_else(by_short_id) else { return };
+    let lived = |index: &&usize| {
+        let born = lives.get(**index).and_then(Life::first).map(|e| e.value.started);
+        born.is_some_and(|born| born <= maker.started)
+    };
+    let Some(life) = candidates.iter().rev().find(lived).and_then(|index| lives.get(*index)) else {
+        return;
+    };
+    if let Some(ran) = life.ran_from() {
+        maker.opened = maker.opened.min(ran);
+    }
+    maker.deployed.started |= life.was_started();
+    maker.deployed.exec |= life.events.iter().any(|e| e.value.action == ContainerAction::Exec);
+    maker.named.add_urls(life.events.iter().flat_map(|e| &e.value.urls));
+}
+
+/// Is a container with that as good as the host? Privileged or host-mounting.
+pub(crate) const fn gives_the_host(risk: Risk) -> bool {
+    matches!(
+        risk,
+        Risk::Privileged | Risk::HostRootMount | Risk::HostPathMount | Risk::DockerSocket
+    )
+}
+
+/// When an action took effect: a stop, which may be the answer to a `wait` that was sent before the
+/// start, when it was answered.
+const fn time_of(event: &ContainerEvent) -> Timestamp {
+    match event.action {
+        ContainerAction::Stop | ContainerAction::Remove => event.ended,
+        _ => event.started,
+    }
+}
+
+/// What later calls may name a container by: its name, its id, the short id.
+fn keys_of(event: &ContainerEvent) -> Vec<String> {
+    let mut keys = Vec::new();
+    if let Some(id) = event.container_id.as_deref() {
+        keys.push(id.to_owned());
+        if let Some(short) = id.get(..12)
+            && is_hex(id)
+        {
+            keys.push(short.to_owned());
+        }
+    }
+    if let Some(name) = event.name.as_deref() {
+        keys.push(name.trim_start_matches('/').to_owned());
+    }
+    keys
+}
+
+const MAX_RUNS: usize = 64;
+const MAX_EVENTS_OF_A_LIFE: usize = 256;
