@@ -17,8 +17,14 @@ use crate::row::Row;
 const DATABASE: &str = "seen.sqlite";
 /// `twsn`: tells our database from others.
 const APPLICATION_ID: i64 = 0x7477_736e;
+/// 64 MiB; negative means KiB (`SQLite`, "PRAGMA cache_size").
+const PAGE_CACHE_KIB: i64 = -65_536;
 const MIGRATIONS: [&str; 1] = [include_str!("migrations/1.sql")];
 
+const READ_ROWS: &str = "\
+    SELECT s.first_seen, h.address, s.last_seen, s.told_at, s.days, s.marks, s.host \
+    FROM seen s LEFT JOIN host h ON h.id = s.first_seen_by \
+    WHERE s.environment = ?1 AND s.axis = ?2 AND s.key = ?3 AND s.host IN (0, ?4)";
 /// Columns of a row as [`row_from`] reads them, `s` being `seen` and `h` the host that saw it first.
 pub(crate) const ROW_COLUMNS: &str =
     "s.first_seen, h.address, s.last_seen, s.told_at, s.days, s.marks";
@@ -99,6 +105,7 @@ impl Disk {
         let connection = Connection::open_with_flags(database, flags).map_err(error)?;
         connection.busy_timeout(busy_timeout).map_err(error)?;
         connection.set_prepared_statement_cache_capacity(64);
+        connection.pragma_update(None, "cache_size", PAGE_CACHE_KIB).map_err(error)?;
         Ok(Self { connection, folder: folder.to_path_buf() })
     }
 
@@ -264,11 +271,7 @@ pub(crate) fn read_rows(
     entry: EntryRef<'_>,
     host: u32,
 ) -> rusqlite::Result<Rows> {
-    let sql = format!(
-        "SELECT {ROW_COLUMNS}, s.host FROM {ROW_SOURCE} \
-         WHERE s.environment = ?1 AND s.axis = ?2 AND s.key = ?3 AND s.host IN (0, ?4)"
-    );
-    let mut statement = connection.prepare_cached(&sql)?;
+    let mut statement = connection.prepare_cached(READ_ROWS)?;
     let mut found = statement.query((entry.environment, entry.axis.code(), entry.key, host))?;
     let mut rows = Rows::default();
     while let Some(row) = found.next()? {

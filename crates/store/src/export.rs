@@ -134,6 +134,11 @@ impl Store {
     }
 }
 
+/// One record as a JSON line.
+pub(crate) fn write_record(record: &Record, out: &mut dyn Write) -> Result<(), StoreError> {
+    write_json(&Line::Entry(record.into()), out)
+}
+
 fn write_json(line: &Line, out: &mut dyn Write) -> Result<(), StoreError> {
     let output = |source| StoreError::Output { source };
     serde_json::to_writer(&mut *out, line).map_err(|error| output(error.into()))?;

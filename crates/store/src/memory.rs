@@ -8,7 +8,8 @@ use crate::row::How;
 /// A seen-before store that can also be told: [`Store`](crate::Store), [`Reader`](crate::Reader) and
 /// [`Overlay`](crate::Overlay).
 ///
-/// Order of calls: ask about a packet before recording it. Nothing here fails; what goes wrong is counted and
+/// An answer counts only contacts from before the time asked about. So it does not matter whether a contact is
+/// recorded before or after the question about it, and late input gets the answer of its own time. Nothing here fails; what goes wrong is counted and
 /// shown by the owner's statistics.
 pub trait Memory: Seen {
     /// This environment is being watched at this packet time: call it at its first packet and then
