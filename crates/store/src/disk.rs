@@ -105,7 +105,6 @@ impl Disk {
         let connection = Connection::open_with_flags(database, flags).map_err(error)?;
         connection.busy_timeout(busy_timeout).map_err(error)?;
         connection.set_prepared_statement_cache_capacity(64);
-        connection.pragma_update(None, "cache_size", PAGE_CACHE_KIB).map_err(error)?;
         Ok(Self { connection, folder: folder.to_path_buf() })
     }
 
@@ -152,8 +151,10 @@ impl Disk {
         self.connection.pragma_query_value(None, "user_version", |row| row.get(0))
     }
 
+    /// Also sets the size of the page cache: the first use of the database, which may fail.
     fn check_schema(&self) -> Result<(), StoreError> {
         let (found, id) = self.run(|connection| {
+            connection.pragma_update(None, "cache_size", PAGE_CACHE_KIB)?;
             let id = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
             Ok((self.user_version()?, id))
         })?;
@@ -294,11 +295,17 @@ pub(crate) fn row_from(row: &rusqlite::Row<'_>, first: usize) -> rusqlite::Resul
         first_seen_by: octets.map(from_octets),
         last_seen: time(row, first.saturating_add(2))?,
         told_at: time(row, first.saturating_add(3))?,
-        days: Days::decode(&days).unwrap_or_default(),
+        days: Days::decode(&days).ok_or_else(|| damaged_days(first))?,
         ..Row::default()
     };
     read.set_marks(row.get(first.saturating_add(5))?);
     Ok(read)
+}
+
+/// A row that cannot be read must not pass for one that was never seen.
+fn damaged_days(first: usize) -> rusqlite::Error {
+    let column = first.saturating_add(4);
+    rusqlite::Error::InvalidColumnType(column, "days".to_owned(), rusqlite::types::Type::Blob)
 }
 
 /// Writes the row of one entry and host (0: the environment).

@@ -188,7 +188,7 @@ impl EntryLine {
     pub(crate) fn parse(&self, at: Timestamp) -> Result<(StoredKey, Row), LineError> {
         let axis = SeenAxis::ALL.into_iter().find(|axis| axis.as_str() == self.axis);
         let axis = axis.ok_or_else(|| LineError::Axis(self.axis.clone()))?;
-        let key = StoredKey::parse(axis, &self.key)?;
+        let key = StoredKey::from_value(axis, &self.key)?;
         let mut row = Row {
             first_seen: parse_time(self.first_seen.as_deref())?,
             first_seen_by: self.first_seen_by.map(|by| by.to_canonical()),

@@ -164,6 +164,19 @@ fn a_damaged_stale_or_missing_filter_makes_answers_slow_and_not_wrong() {
 }
 
 #[test]
+fn a_damaged_row_is_unavailable_and_not_new() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = filled(folder.path(), 3);
+    let connection = &store.writable().unwrap().connection;
+    connection.execute("UPDATE seen SET days = x'80' WHERE host = 0", ()).unwrap();
+    let answer = store.ask("default", ip(HOST), address(1), at(3, 0));
+    assert_eq!(answer.environment, Knowledge::Unavailable);
+    assert_eq!(answer.host, Knowledge::Unavailable);
+    assert_eq!(store.stats().unwrap().unavailable, 1);
+    assert_eq!(store.verify().unwrap().malformed_rows, 3);
+}
+
+#[test]
 fn a_newer_schema_and_another_programs_database_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     drop(filled(folder.path(), 1));
