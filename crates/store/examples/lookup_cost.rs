@@ -1,8 +1,8 @@
 //! What a question costs: `cargo run --release -p tw-store --example lookup_cost -- [ENTRIES]`.
 //!
 //! Fills a store in a temporary directory and prints nanoseconds per question: for what was never
-//! seen (answered by the filter), for what was (settled by the database, then by the cache), and per
-//! fact recorded and committed.
+//! seen (answered by the filter), for what was (settled by the database, then by the cache), and
+//! per fact recorded and committed.
 
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr};

@@ -63,8 +63,8 @@ impl Store {
         }
     }
 
-    /// Commits when enough waits. After a failure it waits for a quarter of the limit more, so that a full disk is
-    /// not asked for every fact.
+    /// Commits when enough waits. After a failure it waits for a quarter of the limit more, so that
+    /// a full disk is not asked for every fact.
     pub(crate) fn commit_when_full(&mut self) {
         let waiting = self.pending_rows();
         if waiting < self.commit_at || !self.is_writer() {
@@ -94,8 +94,8 @@ impl Store {
     }
 }
 
-/// Merges one entry into what is on disk. Unless the filter covers it already its hash is kept too, in the same
-/// transaction, so that the filter is right after a crash.
+/// Merges one entry into what is on disk. Unless the filter covers it already its hash is kept too,
+/// in the same transaction, so that the filter is right after a crash.
 fn write_entry(
     connection: &Connection,
     hash: u64,

@@ -25,7 +25,8 @@ const READ_ROWS: &str = "\
     SELECT s.first_seen, h.address, s.last_seen, s.told_at, s.days, s.marks, s.host \
     FROM seen s LEFT JOIN host h ON h.id = s.first_seen_by \
     WHERE s.environment = ?1 AND s.axis = ?2 AND s.key = ?3 AND s.host IN (0, ?4)";
-/// Columns of a row as [`row_from`] reads them, `s` being `seen` and `h` the host that saw it first.
+/// Columns of a row as [`row_from`] reads them, `s` being `seen` and `h` the host that saw it
+/// first.
 pub(crate) const ROW_COLUMNS: &str =
     "s.first_seen, h.address, s.last_seen, s.told_at, s.days, s.marks";
 pub(crate) const ROW_SOURCE: &str = "seen s LEFT JOIN host h ON h.id = s.first_seen_by";
@@ -39,9 +40,9 @@ pub(crate) struct Disk {
 impl Disk {
     /// Opens for writing, makes what is missing and migrates what is old.
     ///
-    /// Committed means durable: in WAL mode with `synchronous = FULL` every commit is synced to the log
-    /// before it returns, so neither `kill -9` nor a power cut takes it back; with `NORMAL` a power cut
-    /// could. A commit is a batch of many rows, so one sync each is cheap.
+    /// Committed means durable: in WAL mode with `synchronous = FULL` every commit is synced to the
+    /// log before it returns, so neither `kill -9` nor a power cut takes it back; with `NORMAL` a
+    /// power cut could. A commit is a batch of many rows, so one sync each is cheap.
     pub(crate) fn open(folder: &Path, busy_timeout: Duration) -> Result<Self, StoreError> {
         let path = folder.join(DATABASE);
         std::fs::OpenOptions::new()
@@ -116,7 +117,8 @@ impl Disk {
         work(&self.connection).map_err(|source| StoreError::from_sqlite(&self.folder, source))
     }
 
-    /// Runs statements in one transaction that is durable when this returns `Ok`, and undone otherwise.
+    /// Runs statements in one transaction that is durable when this returns `Ok`, and undone
+    /// otherwise.
     pub(crate) fn transact<T>(
         &mut self,
         work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
@@ -316,8 +318,9 @@ pub(crate) fn write_row(
     row: &Row,
     first_seen_by: Option<u32>,
 ) -> rusqlite::Result<()> {
-    let sql = "INSERT OR REPLACE INTO seen (environment, axis, key, host, first_seen, first_seen_by, \
-               last_seen, told_at, days, marks) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+    let sql = "INSERT OR REPLACE INTO seen (environment, axis, key, host, first_seen, \
+               first_seen_by, last_seen, told_at, days, marks) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
     connection.prepare_cached(sql)?.execute((
         entry.environment,
         entry.axis.code(),
@@ -337,8 +340,8 @@ pub(crate) fn write_row(
 pub(crate) fn write_directory(connection: &Connection, changes: &Changes) -> rusqlite::Result<()> {
     let sql = "INSERT OR IGNORE INTO environment (id, name) VALUES (?1, ?2)";
     let mut environment = connection.prepare_cached(sql)?;
-    let sql = "INSERT OR REPLACE INTO watch (environment, axis, watched_since, last_watched, baseline) \
-               VALUES (?1, ?2, ?3, ?4, ?5)";
+    let sql = "INSERT OR REPLACE INTO watch (environment, axis, watched_since, last_watched, \
+               baseline) VALUES (?1, ?2, ?3, ?4, ?5)";
     let mut watch = connection.prepare_cached(sql)?;
     for (id, changed) in &changes.environments {
         environment.execute((id, &*changed.name))?;

@@ -79,8 +79,8 @@ pub(crate) struct EntryLine {
 }
 
 impl Store {
-    /// Writes every committed record that fits and says how many; JSON lines begin with the watch times of the
-    /// environments.
+    /// Writes every committed record that fits and says how many; JSON lines begin with the watch
+    /// times of the environments.
     ///
     /// # Errors
     /// When the database cannot be read or `out` not be written.
@@ -183,8 +183,9 @@ impl EntryLine {
         fields.map(|field| csv_field(&field)).join(",")
     }
 
-    /// Key and row of a line; `at` is when an import happens. A line that does not say how it came into a store
-    /// was written by a person: it is imported. All others come in as they once came in.
+    /// Key and row of a line; `at` is when an import happens. A line that does not say how it came
+    /// into a store was written by a person: it is imported. All others come in as they once came
+    /// in.
     pub(crate) fn parse(&self, at: Timestamp) -> Result<(StoredKey, Row), LineError> {
         let axis = SeenAxis::ALL.into_iter().find(|axis| axis.as_str() == self.axis);
         let axis = axis.ok_or_else(|| LineError::Axis(self.axis.clone()))?;
@@ -278,7 +279,8 @@ fn parse_days(text: &str) -> Result<std::ops::RangeInclusive<i32>, LineError> {
     }
 }
 
-/// RFC 4180, with a quote before what a spreadsheet would take for a formula: keys come from the network.
+/// RFC 4180, with a quote before what a spreadsheet would take for a formula: keys come from the
+/// network.
 fn csv_field(field: &str) -> String {
     let formula = field.starts_with(['=', '+', '-', '@']);
     let field = if formula { format!("'{field}") } else { field.to_owned() };

@@ -7,8 +7,8 @@ use tw_detect::Key;
 
 use crate::key::{KeyError, SeenAxis, StoredKey};
 
-/// `AXIS VALUE` as [`StoredKey`] prints it. The axis may be left out before an address, a name and a
-/// digest, which tell themselves.
+/// `AXIS VALUE` as [`StoredKey`] prints it. The axis may be left out before an address, a name and
+/// a digest, which tell themselves.
 impl FromStr for StoredKey {
     type Err = KeyError;
 
@@ -38,8 +38,8 @@ impl StoredKey {
         }
     }
 
-    /// The key whose [`StoredKey::value`] this is. The network gives stranger names than a person may write, and
-    /// an export must bring them back.
+    /// The key whose [`StoredKey::value`] this is. The network gives stranger names than a person
+    /// may write, and an export must bring them back.
     pub(crate) fn from_value(axis: SeenAxis, text: &str) -> Result<Self, KeyError> {
         let address = |text: &str| text.parse::<IpAddr>().map_err(|_| malformed(axis, text));
         let pair = || text.rsplit_once(' ').ok_or_else(|| malformed(axis, text));

@@ -19,10 +19,12 @@ use crate::options::Options;
 use crate::row::{How, Row};
 use crate::store::Store;
 
-/// A throw-away layer over a store, or over nothing, that answers as the live store would at each packet's time.
+/// A throw-away layer over a store, or over nothing, that answers as the live store would at each
+/// packet's time.
 ///
-/// What is recorded here becomes known by the same rules as there and never reaches the disk. As the store below shows
-/// one moment and what it saw after a packet's time does not count, a second run says the same.
+/// What is recorded here becomes known by the same rules as there and never reaches the disk. As
+/// the store below shows one moment and what it saw after a packet's time does not count, a second
+/// run says the same.
 pub struct Overlay {
     layer: Layer,
 }
@@ -56,8 +58,8 @@ impl Overlay {
         Self { layer: Layer::new(delta, None, options, options.pending_limit) }
     }
 
-    /// Writes what was recorded here, and not what lies below, as JSON lines that [`Store::import`] reads: a list to
-    /// look through and edit before it is learned. Says how many lines.
+    /// Writes what was recorded here, and not what lies below, as JSON lines that [`Store::import`]
+    /// reads: a list to look through and edit before it is learned. Says how many lines.
     ///
     /// # Errors
     /// When `out` cannot be written.

@@ -1,9 +1,9 @@
 //! One remembered thing in one scope, and what it means for a question at a packet's time.
 //!
-//! Every field only grows under merging (earliest, latest, union), so rows can be merged in any order
-//! and any number of times, and late or repeated facts change nothing. Judging is a function of the
-//! row and the time asked about: only contacts before that time count, so that a replay over a
-//! store that has gone on since gets the answers of back then.
+//! Every field only grows under merging (earliest, latest, union), so rows can be merged in any
+//! order and any number of times, and late or repeated facts change nothing. Judging is a function
+//! of the row and the time asked about: only contacts before that time count, so that a replay over
+//! a store that has gone on since gets the answers of back then.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -148,8 +148,8 @@ impl Row {
         self.marks & IN_FINDING != 0
     }
 
-    /// How it stands at a packet's time. `in_finding` is the environment's word and also holds for the
-    /// rows of its hosts.
+    /// How it stands at a packet's time. `in_finding` is the environment's word and also holds for
+    /// the rows of its hosts.
     pub(crate) fn standing(&self, in_finding: bool, at: Timestamp, rules: &Rules) -> Knowledge {
         let gap = whole_days(rules.forget_after);
         let stretch = self.days.stretch(self.day_asked(at), gap);

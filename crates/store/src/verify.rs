@@ -38,7 +38,8 @@ impl Verification {
 }
 
 impl Store {
-    /// Checks the database with its own means, and every entry against the filters; reads everything.
+    /// Checks the database with its own means, and every entry against the filters; reads
+    /// everything.
     ///
     /// # Errors
     /// When the database cannot be read at all.
@@ -66,7 +67,8 @@ impl Store {
             |sql: &str| disk.run(|connection| connection.query_row(sql, (), |row| count(row, 0)));
         found.lone_host_rows = count_of(
             "SELECT count(*) FROM seen s WHERE s.host <> 0 AND NOT EXISTS (SELECT 1 FROM seen e \
-             WHERE e.environment = s.environment AND e.axis = s.axis AND e.key = s.key AND e.host = 0)",
+             WHERE e.environment = s.environment AND e.axis = s.axis AND e.key = s.key \
+             AND e.host = 0)",
         )?;
         found.malformed_rows = count_of(&format!(
             "SELECT count(*) FROM seen s WHERE s.axis NOT BETWEEN 1 AND 9 \
