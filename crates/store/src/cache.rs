@@ -15,8 +15,8 @@ struct Settled {
     rows: Rows,
 }
 
-/// Two generations: when the young one is full it becomes the old one, and what is still asked for moves
-/// over. Never more than `limit` rows.
+/// Two generations: when the young one is full it becomes the old one, and what is still asked for
+/// moves over. Never more than `limit` rows.
 #[derive(Debug)]
 pub(crate) struct Cache {
     young: HashMap<(u64, u32), Settled>,

@@ -63,8 +63,8 @@ impl Store {
         }
     }
 
-    /// Commits when enough waits. After a failure it waits for a quarter of the limit more, so that a full disk is
-    /// not asked for every fact.
+    /// Commits when enough waits. After a failure it waits for a quarter of the limit more, so that
+    /// a full disk is not asked for every fact.
     pub(crate) fn commit_when_full(&mut self) {
         let waiting = self.pending_rows();
         if waiting < self.commit_at || !self.is_writer() {
@@ -94,8 +94,8 @@ impl Store {
     }
 }
 
-/// Merges one entry into what is on disk. Unless the filter covers it already its hash is kept too, in the same
-/// transaction, so that the filter is right after a crash.
+/// Merges one entry into what is on disk. Unless the filter covers it already its hash is kept too,
+/// in the same transaction, so that the filter is right after a crash.
 fn write_entry(
     connection: &Connection,
     hash: u64,
@@ -105,16 +105,23 @@ fn write_entry(
 ) -> rusqlite::Result<()> {
     let Entry { environment, axis, key, row, hosts } = entry;
     let place = EntryRef { hash, environment: *environment, axis: *axis, key };
-    let merged = |host: u32, ours: &Row| {
-        let rows = read_rows(connection, place, host)?;
-        let theirs = if host == 0 { rows.environment } else { rows.host };
+    let write = |host: u32, theirs: Option<Row>, ours: &Row| {
         let mut merged = theirs.unwrap_or_default();
         merged.merge(ours);
         let by = merged.first_seen_by.and_then(|by| delta.directory().host_id(by));
         write_row(connection, place, host, &merged, by)
     };
-    merged(0, row)?;
-    hosts.iter().try_for_each(|(&host, row)| merged(host, row))?;
+    // The first host's row is read together with the environment's: most entries have one host.
+    let mut hosts = hosts.iter();
+    let first = hosts.next();
+    let rows = read_rows(connection, place, first.map_or(0, |(&host, _)| host))?;
+    write(0, rows.environment, row)?;
+    if let Some((&host, row)) = first {
+        write(host, rows.host, row)?;
+    }
+    for (&host, row) in hosts {
+        write(host, read_rows(connection, place, host)?.host, row)?;
+    }
     if !filters.covers(hash) {
         let sql = "INSERT OR IGNORE INTO unfiltered (hash) VALUES (?1)";
         connection.prepare_cached(sql)?.execute((hash.cast_signed(),))?;

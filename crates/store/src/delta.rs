@@ -1,9 +1,10 @@
-//! What all handles on one store share: the map of what came since the filters were built, the filters,
-//! and the directory of environments and hosts.
+//! What all handles on one store share: the map of what came since the filters were built, the
+//! filters, and the directory of environments and hosts.
 //!
-//! Order of reading, so that nothing that was once recorded is ever missed while a writer commits or
-//! swaps a filter in another thread: first the map, then the filter, then the disk. A writer goes the other
-//! way: it fills the disk, then the filter, and only then takes things out of the map.
+//! Order of reading, so that nothing that was once recorded is ever missed while a writer commits
+//! or swaps a filter in another thread: first the map, then the filter, then the disk. A writer
+//! goes the other way: it fills the disk, then the filter, and only then takes things out of the
+//! map.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
@@ -135,8 +136,8 @@ impl Delta {
         }
     }
 
-    /// With a secret of this process, for an overlay over nothing. The secret decides where things are kept
-    /// in memory and nothing that is answered.
+    /// With a secret of this process, for an overlay over nothing. The secret decides where things
+    /// are kept in memory and nothing that is answered.
     pub(crate) fn ephemeral() -> Self {
         let random = RandomState::new();
         let [upper, lower] = [0_u8, 1].map(|half| random.hash_one(half));
@@ -284,8 +285,8 @@ impl Delta {
         all
     }
 
-    /// These are on disk now. What changed meanwhile keeps waiting, and what no filter covers stays as a
-    /// hash.
+    /// These are on disk now. What changed meanwhile keeps waiting, and what no filter covers stays
+    /// as a hash.
     pub(crate) fn written(&self, entries: &[(u64, Entry)]) {
         self.commits.fetch_add(1, Ordering::Release);
         let filters = self.filters();

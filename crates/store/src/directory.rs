@@ -103,6 +103,10 @@ impl Directory {
         self.host_ids.get(&address.to_canonical()).copied()
     }
 
+    pub(crate) fn host(&self, id: u32) -> Option<IpAddr> {
+        self.hosts.get(position(id)?).copied()
+    }
+
     /// The id of an environment, new or not; `None` when there are too many.
     pub(crate) fn add_environment(&mut self, name: &str) -> Option<u32> {
         if let Some(id) = self.environment_id(name) {

@@ -17,9 +17,16 @@ use crate::row::Row;
 const DATABASE: &str = "seen.sqlite";
 /// `twsn`: tells our database from others.
 const APPLICATION_ID: i64 = 0x7477_736e;
+/// 64 MiB; negative means KiB (`SQLite`, "PRAGMA cache_size").
+const PAGE_CACHE_KIB: i64 = -65_536;
 const MIGRATIONS: [&str; 1] = [include_str!("migrations/1.sql")];
 
-/// Columns of a row as [`row_from`] reads them, `s` being `seen` and `h` the host that saw it first.
+const READ_ROWS: &str = "\
+    SELECT s.first_seen, h.address, s.last_seen, s.told_at, s.days, s.marks, s.host \
+    FROM seen s LEFT JOIN host h ON h.id = s.first_seen_by \
+    WHERE s.environment = ?1 AND s.axis = ?2 AND s.key = ?3 AND s.host IN (0, ?4)";
+/// Columns of a row as [`row_from`] reads them, `s` being `seen` and `h` the host that saw it
+/// first.
 pub(crate) const ROW_COLUMNS: &str =
     "s.first_seen, h.address, s.last_seen, s.told_at, s.days, s.marks";
 pub(crate) const ROW_SOURCE: &str = "seen s LEFT JOIN host h ON h.id = s.first_seen_by";
@@ -33,9 +40,9 @@ pub(crate) struct Disk {
 impl Disk {
     /// Opens for writing, makes what is missing and migrates what is old.
     ///
-    /// Committed means durable: in WAL mode with `synchronous = FULL` every commit is synced to the log
-    /// before it returns, so neither `kill -9` nor a power cut takes it back; with `NORMAL` a power cut
-    /// could. A commit is a batch of many rows, so one sync each is cheap.
+    /// Committed means durable: in WAL mode with `synchronous = FULL` every commit is synced to the
+    /// log before it returns, so neither `kill -9` nor a power cut takes it back; with `NORMAL` a
+    /// power cut could. A commit is a batch of many rows, so one sync each is cheap.
     pub(crate) fn open(folder: &Path, busy_timeout: Duration) -> Result<Self, StoreError> {
         let path = folder.join(DATABASE);
         std::fs::OpenOptions::new()
@@ -110,7 +117,8 @@ impl Disk {
         work(&self.connection).map_err(|source| StoreError::from_sqlite(&self.folder, source))
     }
 
-    /// Runs statements in one transaction that is durable when this returns `Ok`, and undone otherwise.
+    /// Runs statements in one transaction that is durable when this returns `Ok`, and undone
+    /// otherwise.
     pub(crate) fn transact<T>(
         &mut self,
         work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
@@ -145,8 +153,10 @@ impl Disk {
         self.connection.pragma_query_value(None, "user_version", |row| row.get(0))
     }
 
+    /// Also sets the size of the page cache: the first use of the database, which may fail.
     fn check_schema(&self) -> Result<(), StoreError> {
         let (found, id) = self.run(|connection| {
+            connection.pragma_update(None, "cache_size", PAGE_CACHE_KIB)?;
             let id = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
             Ok((self.user_version()?, id))
         })?;
@@ -264,11 +274,7 @@ pub(crate) fn read_rows(
     entry: EntryRef<'_>,
     host: u32,
 ) -> rusqlite::Result<Rows> {
-    let sql = format!(
-        "SELECT {ROW_COLUMNS}, s.host FROM {ROW_SOURCE} \
-         WHERE s.environment = ?1 AND s.axis = ?2 AND s.key = ?3 AND s.host IN (0, ?4)"
-    );
-    let mut statement = connection.prepare_cached(&sql)?;
+    let mut statement = connection.prepare_cached(READ_ROWS)?;
     let mut found = statement.query((entry.environment, entry.axis.code(), entry.key, host))?;
     let mut rows = Rows::default();
     while let Some(row) = found.next()? {
@@ -291,11 +297,17 @@ pub(crate) fn row_from(row: &rusqlite::Row<'_>, first: usize) -> rusqlite::Resul
         first_seen_by: octets.map(from_octets),
         last_seen: time(row, first.saturating_add(2))?,
         told_at: time(row, first.saturating_add(3))?,
-        days: Days::decode(&days).unwrap_or_default(),
+        days: Days::decode(&days).ok_or_else(|| damaged_days(first))?,
         ..Row::default()
     };
     read.set_marks(row.get(first.saturating_add(5))?);
     Ok(read)
+}
+
+/// A row that cannot be read must not pass for one that was never seen.
+fn damaged_days(first: usize) -> rusqlite::Error {
+    let column = first.saturating_add(4);
+    rusqlite::Error::InvalidColumnType(column, "days".to_owned(), rusqlite::types::Type::Blob)
 }
 
 /// Writes the row of one entry and host (0: the environment).
@@ -306,8 +318,9 @@ pub(crate) fn write_row(
     row: &Row,
     first_seen_by: Option<u32>,
 ) -> rusqlite::Result<()> {
-    let sql = "INSERT OR REPLACE INTO seen (environment, axis, key, host, first_seen, first_seen_by, \
-               last_seen, told_at, days, marks) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+    let sql = "INSERT OR REPLACE INTO seen (environment, axis, key, host, first_seen, \
+               first_seen_by, last_seen, told_at, days, marks) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
     connection.prepare_cached(sql)?.execute((
         entry.environment,
         entry.axis.code(),
@@ -327,8 +340,8 @@ pub(crate) fn write_row(
 pub(crate) fn write_directory(connection: &Connection, changes: &Changes) -> rusqlite::Result<()> {
     let sql = "INSERT OR IGNORE INTO environment (id, name) VALUES (?1, ?2)";
     let mut environment = connection.prepare_cached(sql)?;
-    let sql = "INSERT OR REPLACE INTO watch (environment, axis, watched_since, last_watched, baseline) \
-               VALUES (?1, ?2, ?3, ?4, ?5)";
+    let sql = "INSERT OR REPLACE INTO watch (environment, axis, watched_since, last_watched, \
+               baseline) VALUES (?1, ?2, ?3, ?4, ?5)";
     let mut watch = connection.prepare_cached(sql)?;
     for (id, changed) in &changes.environments {
         environment.execute((id, &*changed.name))?;

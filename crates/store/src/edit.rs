@@ -48,8 +48,9 @@ impl Store {
         self.commit(&[])
     }
 
-    /// Forgets every record that fits, and those of hosts whose environment's record goes. What waits is committed
-    /// first. An axis of which nothing learned or imported is left has no baseline any more.
+    /// Forgets every record that fits, and those of hosts whose environment's record goes. What
+    /// waits is committed first. An axis of which nothing learned or imported is left has no
+    /// baseline any more.
     ///
     /// # Errors
     /// When the store is no writer or the disk does not take it; nothing is forgotten then.
@@ -113,7 +114,8 @@ fn delete(connection: &Connection, filter: &RecordFilter) -> rusqlite::Result<Fo
     let host_rows = delete("s.host <> 0")?;
     let entries = delete("s.host = 0")?;
     let alone = "DELETE FROM seen AS s WHERE s.host <> 0 AND NOT EXISTS (SELECT 1 FROM seen e \
-                 WHERE e.environment = s.environment AND e.axis = s.axis AND e.key = s.key AND e.host = 0)";
+                 WHERE e.environment = s.environment AND e.axis = s.axis AND e.key = s.key \
+                 AND e.host = 0)";
     let alone = if entries > 0 { connection.execute(alone, ())? } else { 0 };
     Ok(Forgotten {
         entries: u64::try_from(entries).unwrap_or(u64::MAX),

@@ -57,7 +57,7 @@ pub enum StoreError {
         known: i64,
     },
     /// An older store needs a writer to migrate it first.
-    #[error("the store in {} has schema {found} and must be opened for writing once to reach {known}", path.display())]
+    #[error("the store in {} has schema {found}, open it for writing once to reach {known}", path.display())]
     OlderSchema {
         /// The directory.
         path: PathBuf,

@@ -79,8 +79,8 @@ pub(crate) struct EntryLine {
 }
 
 impl Store {
-    /// Writes every committed record that fits and says how many; JSON lines begin with the watch times of the
-    /// environments.
+    /// Writes every committed record that fits and says how many; JSON lines begin with the watch
+    /// times of the environments.
     ///
     /// # Errors
     /// When the database cannot be read or `out` not be written.
@@ -134,6 +134,11 @@ impl Store {
     }
 }
 
+/// One record as a JSON line.
+pub(crate) fn write_record(record: &Record, out: &mut dyn Write) -> Result<(), StoreError> {
+    write_json(&Line::Entry(record.into()), out)
+}
+
 fn write_json(line: &Line, out: &mut dyn Write) -> Result<(), StoreError> {
     let output = |source| StoreError::Output { source };
     serde_json::to_writer(&mut *out, line).map_err(|error| output(error.into()))?;
@@ -178,12 +183,13 @@ impl EntryLine {
         fields.map(|field| csv_field(&field)).join(",")
     }
 
-    /// Key and row of a line; `at` is when an import happens. A line that does not say how it came into a store
-    /// was written by a person: it is imported. All others come in as they once came in.
+    /// Key and row of a line; `at` is when an import happens. A line that does not say how it came
+    /// into a store was written by a person: it is imported. All others come in as they once came
+    /// in.
     pub(crate) fn parse(&self, at: Timestamp) -> Result<(StoredKey, Row), LineError> {
         let axis = SeenAxis::ALL.into_iter().find(|axis| axis.as_str() == self.axis);
         let axis = axis.ok_or_else(|| LineError::Axis(self.axis.clone()))?;
-        let key = StoredKey::parse(axis, &self.key)?;
+        let key = StoredKey::from_value(axis, &self.key)?;
         let mut row = Row {
             first_seen: parse_time(self.first_seen.as_deref())?,
             first_seen_by: self.first_seen_by.map(|by| by.to_canonical()),
@@ -273,7 +279,8 @@ fn parse_days(text: &str) -> Result<std::ops::RangeInclusive<i32>, LineError> {
     }
 }
 
-/// RFC 4180, with a quote before what a spreadsheet would take for a formula: keys come from the network.
+/// RFC 4180, with a quote before what a spreadsheet would take for a formula: keys come from the
+/// network.
 fn csv_field(field: &str) -> String {
     let formula = field.starts_with(['=', '+', '-', '@']);
     let field = if formula { format!("'{field}") } else { field.to_owned() };

@@ -1,8 +1,8 @@
 //! Immutable filters that say "surely never seen" or "maybe seen" of a keyed hash.
 //!
-//! Binary fuse filters with 16-bit fingerprints, sharded by the upper bits of the hash. "Maybe" is wrong
-//! once in 65,536 times and is always settled by `SQLite`, so a filter never makes an answer wrong,
-//! only slow. A shard whose file is missing or damaged says "maybe" to everything.
+//! Binary fuse filters with 16-bit fingerprints, sharded by the upper bits of the hash. "Maybe" is
+//! wrong once in 65,536 times and is always settled by `SQLite`, so a filter never makes an answer
+//! wrong, only slow. A shard whose file is missing or damaged says "maybe" to everything.
 
 use xorf::{BinaryFuse16, Filter};
 
@@ -71,8 +71,8 @@ impl Filters {
         }
     }
 
-    /// Whether the filter itself vouches for this hash, so that it need not be kept elsewhere. A damaged
-    /// shard vouches for nothing.
+    /// Whether the filter itself vouches for this hash, so that it need not be kept elsewhere. A
+    /// damaged shard vouches for nothing.
     pub(crate) fn covers(&self, hash: u64) -> bool {
         let shard = self.shards.get(shard_of(hash, self.bits));
         !matches!(shard, Some(Shard::Damaged) | None) && self.may_contain(hash)

@@ -36,9 +36,10 @@ pub struct RejectedLine {
 }
 
 impl Store {
-    /// Takes in a list and commits. A line is a key as [`StoredKey`] reads it, which becomes imported in `environment` at
-    /// `at`, or a JSON line of [`Store::export`], which comes in as it was. Empty lines and those that begin with
-    /// `#` are skipped; lines that name nothing are reported and the rest goes on.
+    /// Takes in a list and commits. A line is a key as [`StoredKey`] reads it, which becomes
+    /// imported in `environment` at `at`, or a JSON line of [`Store::export`], which comes in as it
+    /// was. Empty lines and those that begin with `#` are skipped; lines that name nothing are
+    /// reported and the rest goes on.
     ///
     /// # Errors
     /// When the store is no writer, the list cannot be read, or the disk does not take it.
@@ -150,7 +151,8 @@ impl ImportReport {
     }
 }
 
-/// The next line, cut off at a length that no key reaches: what is cut off names nothing then and is rejected.
+/// The next line, cut off at a length that no key reaches: what is cut off names nothing then and
+/// is rejected.
 fn read_line(list: &mut dyn BufRead) -> std::io::Result<Option<Vec<u8>>> {
     let mut line = Vec::new();
     let read = std::io::Read::take(&mut *list, MAX_LINE_BYTES).read_until(b'\n', &mut line)?;

@@ -7,8 +7,8 @@ use tw_detect::Key;
 
 use crate::key::{KeyError, SeenAxis, StoredKey};
 
-/// `AXIS VALUE` as [`StoredKey`] prints it. The axis may be left out before an address, a name and a
-/// digest, which tell themselves.
+/// `AXIS VALUE` as [`StoredKey`] prints it. The axis may be left out before an address, a name and
+/// a digest, which tell themselves.
 impl FromStr for StoredKey {
     type Err = KeyError;
 
@@ -25,50 +25,66 @@ impl FromStr for StoredKey {
 }
 
 impl StoredKey {
-    /// The key of a given axis that a text names.
+    /// The key of a given axis that a person wrote.
     ///
     /// # Errors
     /// When the text is not of that axis' form.
     pub fn parse(axis: SeenAxis, text: &str) -> Result<Self, KeyError> {
-        let malformed = || KeyError::Malformed { axis, text: text.chars().take(100).collect() };
-        let address = |text: &str| text.parse::<IpAddr>().map_err(|_| malformed());
-        let pair = || text.split_once(' ').ok_or_else(malformed);
-        if text.chars().any(char::is_control) {
-            return Err(malformed());
+        let clean = !text.chars().any(char::is_control);
+        if clean && is_well_formed(axis, text) {
+            Self::from_value(axis, text)
+        } else {
+            Err(malformed(axis, text))
         }
-        let one_word = |fits: bool| {
-            if fits && !text.contains(char::is_whitespace) { Ok(text) } else { Err(malformed()) }
-        };
+    }
+
+    /// The key whose [`StoredKey::value`] this is. The network gives stranger names than a person
+    /// may write, and an export must bring them back.
+    pub(crate) fn from_value(axis: SeenAxis, text: &str) -> Result<Self, KeyError> {
+        let address = |text: &str| text.parse::<IpAddr>().map_err(|_| malformed(axis, text));
+        let pair = || text.rsplit_once(' ').ok_or_else(|| malformed(axis, text));
         let key = match axis {
             SeenAxis::Address => Key::Address(address(text)?),
-            SeenAxis::Name => Key::Name(one_word(is_name(text))?),
+            SeenAxis::Name => Key::Name(text),
             SeenAxis::NameAddress => {
                 let (name, mapped) = pair()?;
-                if !is_name(name) {
-                    return Err(malformed());
-                }
-                Key::NameAddress(name, address(mapped.trim())?)
+                Key::NameAddress(name, address(mapped)?)
             }
-            SeenAxis::Caller | SeenAxis::Builder => {
+            SeenAxis::Caller => {
                 let (client, daemon) = pair()?;
-                let (client, daemon) = (address(client)?, address(daemon.trim())?);
-                if axis == SeenAxis::Caller {
-                    Key::Caller { client, daemon }
-                } else {
-                    Key::Builder { client, daemon }
-                }
+                Key::Caller { client: address(client)?, daemon: address(daemon)? }
             }
-            SeenAxis::Registry => Key::Registry(one_word(is_host_port(text))?),
-            SeenAxis::Repository => {
-                let host = text.split_once('/').filter(|(_, path)| !path.is_empty());
-                Key::Repository(one_word(host.is_some_and(|(host, _)| is_host_port(host)))?)
+            SeenAxis::Builder => {
+                let (client, daemon) = pair()?;
+                Key::Builder { client: address(client)?, daemon: address(daemon)? }
             }
-            SeenAxis::Digest => Key::Digest(one_word(is_digest(text))?),
-            SeenAxis::Tenant => {
-                Key::Tenant(one_word(text.split_once('/').is_some_and(|(name, _)| is_name(name)))?)
-            }
+            SeenAxis::Registry => Key::Registry(text),
+            SeenAxis::Repository => Key::Repository(text),
+            SeenAxis::Digest => Key::Digest(text),
+            SeenAxis::Tenant => Key::Tenant(text),
         };
         Self::try_from(key)
+    }
+}
+
+fn malformed(axis: SeenAxis, text: &str) -> KeyError {
+    KeyError::Malformed { axis, text: text.chars().take(100).collect() }
+}
+
+/// Addresses are judged by [`StoredKey::from_value`].
+fn is_well_formed(axis: SeenAxis, text: &str) -> bool {
+    let path_of = |is_host: fn(&str) -> bool| {
+        text.split_once('/').is_some_and(|(host, path)| is_host(host) && !path.is_empty())
+    };
+    let one_word = !text.contains(char::is_whitespace);
+    match axis {
+        SeenAxis::Address | SeenAxis::Caller | SeenAxis::Builder => true,
+        SeenAxis::Name => is_name(text),
+        SeenAxis::NameAddress => text.split_once(' ').is_some_and(|(name, _)| is_name(name)),
+        SeenAxis::Registry => is_host_port(text),
+        SeenAxis::Repository => one_word && path_of(is_host_port),
+        SeenAxis::Digest => is_digest(text),
+        SeenAxis::Tenant => one_word && path_of(is_name),
     }
 }
 

@@ -45,8 +45,8 @@ impl Layer {
         self.row_limit = limit;
     }
 
-    /// One directory read, one hash, one look into the map and one into the filter; only "maybe" goes
-    /// further, to the cache and then to the database.
+    /// One directory read, one hash, one look into the map and one into the filter; only "maybe"
+    /// goes further, to the cache and then to the database.
     ///
     /// A key that is too long to be stored was never seen.
     pub(crate) fn ask(
@@ -135,9 +135,10 @@ impl Layer {
         };
         let environment = judged(rows.environment.as_ref());
         let for_all = rows.environment.as_ref().is_some_and(|row| row.is_told_for_all(at, rules));
-        let host = match axis.has_hosts() && !for_all {
-            true => judged(rows.host.as_ref()),
-            false => environment.clone(),
+        let host = if axis.has_hosts() && !for_all {
+            judged(rows.host.as_ref())
+        } else {
+            environment.clone()
         };
         (environment, host)
     }
@@ -166,8 +167,8 @@ impl Layer {
         (self.delta.touch(entry, host, self.row_limit, contact) == Room::Taken).then_some(())
     }
 
-    /// Ids of the environment and host, and the axis watched at that time. Takes the directory for writing
-    /// only when something in it changes.
+    /// Ids of the environment and host, and the axis watched at that time. Takes the directory for
+    /// writing only when something in it changes.
     fn ids(&self, fact: &Fact<'_>, axis: SeenAxis, how: How) -> Option<(u32, u32)> {
         let baseline = how.is_baseline();
         {
@@ -218,8 +219,8 @@ impl Layer {
         self.scratch = bytes;
     }
 
-    /// Merges a row into the environment's row and, if it is that of a host, into the host's. The environment
-    /// knows at least what its hosts know, so that no host's row is ever alone.
+    /// Merges a row into the environment's row and, if it is that of a host, into the host's. The
+    /// environment knows at least what its hosts know, so that no host's row is ever alone.
     pub(crate) fn merge_encoded(
         &self,
         environment: &str,

@@ -1,17 +1,18 @@
 //! The seen-before store: what each environment has talked to, and whether that makes it known.
 //!
 //! In go [`Fact`](tw_detect::Fact)s, judged worth remembering by the caller; out come
-//! [`Answer`](tw_detect::Answer)s to the detector's questions. `SQLite` is the truth. In front of it stand
-//! immutable filters and a concurrent map of what came since they were built; they answer "never seen"
-//! without touching the disk, and every "maybe" is settled exactly.
+//! [`Answer`](tw_detect::Answer)s to the detector's questions. `SQLite` is the truth. In front of
+//! it stand immutable filters and a concurrent map of what came since they were built; they answer
+//! "never seen" without touching the disk, and every "maybe" is settled exactly.
 //!
 //! - [`Store`] owns a directory: the single writer, or a view of it for reading.
 //! - [`Reader`] is a further handle on a `Store` in the same process, one for each packet thread.
 //! - [`Overlay`] is a replay's throw-away layer over a store, or over nothing.
 //! - [`Memory`] is what the engine needs of any of them.
 //!
-//! Limits: rows that wait for a commit, settled rows in memory, environments, hosts, key length, days per row.
-//! Each has a counter in [`Stats`].
+//! Limits: rows that wait for a commit, settled rows in memory, environments, hosts, key length,
+//! days per row. What they turn away is
+//! counted in [`Stats`].
 #![forbid(unsafe_code)]
 #![cfg_attr(
     not(test),

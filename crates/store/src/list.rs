@@ -97,8 +97,8 @@ pub struct Why {
 }
 
 impl Store {
-    /// Calls `each` with every committed record that fits, in the order of environments, axes and keys, the environment's
-    /// own row before those of its hosts.
+    /// Calls `each` with every committed record that fits, in the order of environments, axes and
+    /// keys, the environment's own row before those of its hosts.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -137,8 +137,9 @@ impl Store {
         Ok(())
     }
 
-    /// All that is remembered of one key in one environment, as it stands at a time: the environment's own row first, then
-    /// its hosts. Waiting rows are committed first where this store is the writer.
+    /// All that is remembered of one key in one environment, as it stands at a time: the
+    /// environment's own row first, then its hosts. Waiting rows are committed first where this
+    /// store is the writer.
     ///
     /// # Errors
     /// When the database cannot be read.

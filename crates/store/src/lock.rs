@@ -6,8 +6,8 @@ use std::path::Path;
 
 use crate::error::StoreError;
 
-/// Held as long as the store is open for writing. The system releases it when the process ends, however it
-/// ends; the file stays and names the last writer.
+/// Held as long as the store is open for writing. The system releases it when the process ends,
+/// however it ends; the file stays and names the last writer.
 #[derive(Debug)]
 pub(crate) struct WriterLock {
     _file: File,

@@ -5,11 +5,12 @@ use tw_model::Timestamp;
 
 use crate::row::How;
 
-/// A seen-before store that can also be told: [`Store`](crate::Store), [`Reader`](crate::Reader) and
-/// [`Overlay`](crate::Overlay).
+/// A seen-before store that can also be told: [`Store`](crate::Store), [`Reader`](crate::Reader)
+/// and [`Overlay`](crate::Overlay).
 ///
-/// Order of calls: ask about a packet before recording it. Nothing here fails; what goes wrong is counted and
-/// shown by the owner's statistics.
+/// An answer counts only contacts from before the time asked about. So it does not matter whether a
+/// contact is recorded before or after the question about it, and late input gets the answer of its
+/// own time. Nothing here fails; what goes wrong is counted and shown by the owner's statistics.
 pub trait Memory: Seen {
     /// This environment is being watched at this packet time: call it at its first packet and then
     /// at least hourly of packet time; a call that changes nothing is cheap.
@@ -18,6 +19,7 @@ pub trait Memory: Seen {
     /// Remembers a contact.
     fn record(&mut self, fact: &Fact<'_>, how: How);
 
-    /// This stands in a finding of medium or above: from now on only the operator's word makes it known.
+    /// This stands in a finding of medium or above: from now on only the operator's word makes it
+    /// known.
     fn mark_in_finding(&mut self, environment: &str, key: Key<'_>);
 }

@@ -15,12 +15,13 @@ pub struct MergeReport {
 }
 
 impl Store {
-    /// Takes in all that another store has committed, and commits. Environments of the same name are the same. Merging stores in
-    /// any order, and any number of times, gives the same; nothing is lost and nothing counted twice.
+    /// Takes in all that another store has committed, and commits. Environments of the same name
+    /// are the same. Merging stores in any order, and any number of times, gives the same; nothing
+    /// is lost and nothing counted twice.
     ///
     /// # Errors
-    /// When this store is no writer, the other cannot be read, or the disk does not take it. What was taken in by
-    /// then stays, and merging again completes it.
+    /// When this store is no writer, the other cannot be read, or the disk does not take it. What
+    /// was taken in by then stays, and merging again completes it.
     pub fn merge(&mut self, other: &Self) -> Result<MergeReport, StoreError> {
         self.writable()?;
         let mut report = MergeReport::default();

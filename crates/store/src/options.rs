@@ -32,12 +32,13 @@ impl Default for Rules {
 pub struct Options {
     /// When something seen counts as known.
     pub rules: Rules,
-    /// Rows that may wait in memory: a `Store` commits by itself when they are that many, a `Reader` or
-    /// an `Overlay` drops and counts what comes beyond.
+    /// Rows that may wait in memory: a `Store` commits by itself when they are that many, a
+    /// `Reader` or an `Overlay` drops and counts what comes beyond.
     pub pending_limit: usize,
     /// Settled rows kept in memory, so that the same question does not go to disk twice.
     pub cache_limit: usize,
-    /// A filter shard is built again when this many entries came since, or 5 % of it if that is more.
+    /// A filter shard is built again when this many entries came since, or 5 % of it if that is
+    /// more.
     pub rebuild_after: u64,
     /// How long to wait for a busy database.
     pub busy_timeout: Duration,

@@ -1,9 +1,10 @@
 //! Building filters again from the rows.
 //!
-//! What a shard must hold is read from the database, never from an older filter. Its file and the list of
-//! unfiltered hashes change in this order: note the coming build, write and rename the files, then in one
-//! transaction make the build the valid one and drop its hashes from the list. A crash in between leaves
-//! either a file whose build is still noted as coming, or the old file with a full list.
+//! What a shard must hold is read from the database, never from an older filter. Its file and the
+//! list of unfiltered hashes change in this order: note the coming build, write and rename the
+//! files, then in one transaction make the build the valid one and drop its hashes from the list. A
+//! crash in between leaves either a file whose build is still noted as coming, or the old file with
+//! a full list.
 
 use rusqlite::Connection;
 
@@ -28,7 +29,8 @@ impl Store {
         self.build(bits, (0..1 << bits).collect())
     }
 
-    /// Builds the shards to which much came, those that are damaged, and all when their number no longer suits.
+    /// Builds the shards to which much came, those that are damaged, and all when their number no
+    /// longer suits.
     pub(crate) fn rebuild_due(&mut self) -> Result<(), StoreError> {
         let delta = &self.layer.delta;
         let filters = delta.filters();

@@ -1,9 +1,9 @@
 //! One remembered thing in one scope, and what it means for a question at a packet's time.
 //!
-//! Every field only grows under merging (earliest, latest, union), so rows can be merged in any order
-//! and any number of times, and late or repeated facts change nothing. Judging is a function of the
-//! row and the time asked about: what came after that time does not count, so that a replay over a
-//! store that has gone on since gets the answers of back then.
+//! Every field only grows under merging (earliest, latest, union), so rows can be merged in any
+//! order and any number of times, and late or repeated facts change nothing. Judging is a function
+//! of the row and the time asked about: only contacts before that time count, so that a replay over
+//! a store that has gone on since gets the answers of back then.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -148,8 +148,8 @@ impl Row {
         self.marks & IN_FINDING != 0
     }
 
-    /// How it stands at a packet's time. `in_finding` is the environment's word and also holds for the
-    /// rows of its hosts.
+    /// How it stands at a packet's time. `in_finding` is the environment's word and also holds for
+    /// the rows of its hosts.
     pub(crate) fn standing(&self, in_finding: bool, at: Timestamp, rules: &Rules) -> Knowledge {
         let gap = whole_days(rules.forget_after);
         let stretch = self.days.stretch(self.day_asked(at), gap);
@@ -159,7 +159,7 @@ impl Row {
         let Some(stretch) = stretch else { return Knowledge::Never };
         let (first_seen, first_seen_by, settled) = self.start_of(stretch);
         let last = self.last_seen.filter(|&last| day(last) == stretch.last);
-        if first_seen > at || last.is_some_and(|last| at.since(last) > rules.forget_after) {
+        if first_seen >= at || last.is_some_and(|last| at.since(last) > rules.forget_after) {
             return Knowledge::Never;
         }
         let old_enough = at.since(settled) >= rules.known_after && settled <= at;
@@ -177,11 +177,11 @@ impl Row {
     }
 
     /// The last day that may count: the day of `at`, but the day before where all that is known of
-    /// the day of `at` may have come after it.
+    /// the day of `at` may not have come before it.
     fn day_asked(&self, at: Timestamp) -> i32 {
         let today = day(at);
-        let later = self.last_seen.is_some_and(|last| last > at);
-        let begun = self.first_seen.is_some_and(|first| first <= at && day(first) == today);
+        let later = self.last_seen.is_some_and(|last| last >= at);
+        let begun = self.first_seen.is_some_and(|first| first < at && day(first) == today);
         if later && !begun { today.saturating_sub(1) } else { today }
     }
 

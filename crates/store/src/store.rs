@@ -23,9 +23,10 @@ const FILTER_FOLDER: &str = "filters";
 
 /// A store in a directory.
 ///
-/// What is recorded is visible to every handle at once and on disk after [`Store::commit`], which the owner calls
-/// before it says how far it has got. A store opened with [`Store::open_read_only`] shows the moment it was
-/// opened, whatever a writer does meanwhile; what is recorded into it never reaches the disk.
+/// What is recorded is visible to every handle at once and on disk after [`Store::commit`], which
+/// the owner calls before it says how far it has got. A store opened with [`Store::open_read_only`]
+/// shows the moment it was opened, whatever a writer does meanwhile; what is recorded into it never
+/// reaches the disk.
 pub struct Store {
     pub(crate) layer: Layer,
     pub(crate) folder: PathBuf,
@@ -39,8 +40,8 @@ pub struct Store {
     lock: Option<WriterLock>,
 }
 
-/// A further handle on a [`Store`] of this process, with a database connection of its own: for packet threads, while
-/// one thread owns the `Store` and commits.
+/// A further handle on a [`Store`] of this process, with a database connection of its own: for
+/// packet threads, while one thread owns the `Store` and commits.
 pub struct Reader {
     layer: Layer,
 }
@@ -49,8 +50,9 @@ impl Store {
     /// Opens a store for writing, and makes it if there is none.
     ///
     /// # Errors
-    /// When the directory cannot be used, another process is writing it, or its database is newer or damaged. A damaged
-    /// filter is no error: it is counted, answers "maybe", and is built again by the next commit.
+    /// When the directory cannot be used, another process is writing it, or its database is newer
+    /// or damaged. A damaged filter is no error: it is counted, answers "maybe", and is built again
+    /// by the next commit.
     pub fn open(folder: &Path, options: Options) -> Result<Self, StoreError> {
         make_private_folder(folder)?;
         let lock = WriterLock::take(folder)?;
@@ -61,11 +63,12 @@ impl Store {
 
     /// Opens a store for reading, beside a writer or alone; the directory may be read-only.
     ///
-    /// The moment it was opened is held on to with a read transaction. A writer goes on, but its write-ahead log
-    /// cannot shrink until this store is dropped.
+    /// The moment it was opened is held on to with a read transaction. A writer goes on, but its
+    /// write-ahead log cannot shrink until this store is dropped.
     ///
     /// # Errors
-    /// When there is no store, it may not be read, or its database has another schema or is damaged.
+    /// When there is no store, it may not be read, or its database has another schema or is
+    /// damaged.
     pub fn open_read_only(folder: &Path, options: Options) -> Result<Self, StoreError> {
         let disk = Disk::open_read_only(folder, options.busy_timeout)?;
         disk.run(|connection| {
@@ -75,8 +78,8 @@ impl Store {
         Self::load(folder, disk, options, None)
     }
 
-    /// Reads the unfiltered hashes before the filters: a writer fills a filter before it takes hashes out, so
-    /// that in this order nothing can be missed.
+    /// Reads the unfiltered hashes before the filters: a writer fills a filter before it takes
+    /// hashes out, so that in this order nothing can be missed.
     fn load(
         folder: &Path,
         disk: Disk,
@@ -159,8 +162,9 @@ impl Memory for Store {
         self.layer.watching(environment, at);
     }
 
-    /// Commits by itself when `pending_limit` rows wait. If that fails it is counted and tried again later, and the next
-    /// [`Store::commit`] says why; at twice the limit facts are dropped and counted.
+    /// Commits by itself when `pending_limit` rows wait. If that fails it is counted and tried
+    /// again later, and the next [`Store::commit`] says why; at twice the limit facts are dropped
+    /// and counted.
     fn record(&mut self, fact: &Fact<'_>, how: How) {
         self.layer.record(fact, how);
         self.commit_when_full();
@@ -178,7 +182,8 @@ impl Seen for Reader {
     }
 }
 
-/// What is recorded waits for the `Store`'s next commit; beyond twice its `pending_limit` it is dropped and counted.
+/// What is recorded waits for the `Store`'s next commit; beyond twice its `pending_limit` it is
+/// dropped and counted.
 impl Memory for Reader {
     fn watching(&mut self, environment: &str, at: Timestamp) {
         self.layer.watching(environment, at);
@@ -213,7 +218,8 @@ fn unfiltered(disk: &Disk) -> Result<Vec<u64>, StoreError> {
     })
 }
 
-/// Loads every shard that the database names. One that cannot be used answers "maybe" to everything.
+/// Loads every shard that the database names. One that cannot be used answers "maybe" to
+/// everything.
 fn load_filters(disk: &Disk, folder: &Path, secret: &[u8; 16]) -> Result<Filters, StoreError> {
     let sql = "SELECT value FROM setting WHERE name = 'filter_bits'";
     let bits: Option<u8> =

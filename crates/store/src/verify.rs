@@ -1,5 +1,6 @@
 //! Checking a store against itself.
 
+use crate::days::Days;
 use crate::disk::count;
 use crate::error::StoreError;
 use crate::key::MAX_KEY_BYTES;
@@ -20,7 +21,7 @@ pub struct Verification {
     pub missed_by_filters: u64,
     /// Rows of hosts without a row of their environment.
     pub lone_host_rows: u64,
-    /// Rows with a key, environment or host that no store writes.
+    /// Rows with a key, environment, host or days that no store writes.
     pub malformed_rows: u64,
     /// Filter shards that cannot be used; `rebuild` repairs them.
     pub damaged_filters: u64,
@@ -37,7 +38,8 @@ impl Verification {
 }
 
 impl Store {
-    /// Checks the database with its own means, and every entry against the filters; reads everything.
+    /// Checks the database with its own means, and every entry against the filters; reads
+    /// everything.
     ///
     /// # Errors
     /// When the database cannot be read at all.
@@ -65,7 +67,8 @@ impl Store {
             |sql: &str| disk.run(|connection| connection.query_row(sql, (), |row| count(row, 0)));
         found.lone_host_rows = count_of(
             "SELECT count(*) FROM seen s WHERE s.host <> 0 AND NOT EXISTS (SELECT 1 FROM seen e \
-             WHERE e.environment = s.environment AND e.axis = s.axis AND e.key = s.key AND e.host = 0)",
+             WHERE e.environment = s.environment AND e.axis = s.axis AND e.key = s.key \
+             AND e.host = 0)",
         )?;
         found.malformed_rows = count_of(&format!(
             "SELECT count(*) FROM seen s WHERE s.axis NOT BETWEEN 1 AND 9 \
@@ -73,6 +76,16 @@ impl Store {
              OR NOT EXISTS (SELECT 1 FROM environment e WHERE e.id = s.environment) \
              OR s.host <> 0 AND NOT EXISTS (SELECT 1 FROM host h WHERE h.id = s.host)"
         ))?;
+        disk.run(|connection| {
+            let mut statement = connection.prepare("SELECT days FROM seen")?;
+            let mut rows = statement.query(())?;
+            while let Some(row) = rows.next()? {
+                if Days::decode(row.get_ref(0)?.as_blob()?).is_none() {
+                    found.malformed_rows = found.malformed_rows.saturating_add(1);
+                }
+            }
+            Ok(())
+        })?;
         Ok(found)
     }
 }

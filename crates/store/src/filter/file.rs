@@ -1,9 +1,9 @@
 //! A filter shard as a file.
 //!
-//! `TWFILTER`, then little-endian: version (4), kind (1), shard bits (1), zero (2), shard (4), zero (4),
-//! build (8), keys (8), payload length (8), payload, and a keyed 128-bit hash of all before it. The payload
-//! is the fuse descriptor (20) with its fingerprints (2 each), or sorted hashes (8 each). The hash key
-//! is the store's secret: a file of another store is as good as a damaged one.
+//! `TWFILTER`, then little-endian: version (4), kind (1), shard bits (1), zero (2), shard (4), zero
+//! (4), build (8), keys (8), payload length (8), payload, and a keyed 128-bit hash of all before
+//! it. The payload is the fuse descriptor (20) with its fingerprints (2 each), or sorted hashes (8
+//! each). The hash key is the store's secret: a file of another store is as good as a damaged one.
 
 use std::fs::{self, File};
 use std::hash::Hasher;

@@ -25,8 +25,8 @@ CREATE TABLE watch (
     PRIMARY KEY (environment, axis)
 ) STRICT, WITHOUT ROWID;
 
--- What is remembered. host 0 is the row of the whole environment; it always exists beside the rows of
--- its hosts, and next to them.
+-- What is remembered. host 0 is the row of the whole environment; it always exists beside the rows
+-- of its hosts, and next to them.
 CREATE TABLE seen (
     environment INTEGER NOT NULL,
     axis INTEGER NOT NULL,
@@ -41,13 +41,14 @@ CREATE TABLE seen (
     PRIMARY KEY (environment, axis, key, host)
 ) STRICT, WITHOUT ROWID;
 
--- Hashes of entries that came since their filter was built. Written in the transaction that writes the
--- entry, so that no crash can make a filter say "never" of something that is remembered.
+-- Hashes of entries that came since their filter was built. Written in the transaction that writes
+-- the entry, so that no crash can make a filter say "never" of something that is remembered.
 CREATE TABLE unfiltered (
     hash INTEGER PRIMARY KEY NOT NULL
 ) STRICT;
 
--- Which build of each filter file is valid: the current one and, while one is being written, the next.
+-- Which build of each filter file is valid: the current one and, while one is being written, the
+-- next.
 CREATE TABLE filter (
     bits INTEGER NOT NULL,
     shard INTEGER NOT NULL,

@@ -25,7 +25,8 @@ fn three_days_make_known_and_two_do_not() {
     let two = seen(&[first, at(2, 0), at(2, 50_000)]);
     assert_eq!(standing(&two, at(9, 0)), touched(first));
     let three = seen(&[first, at(2, 0), at(3, 0)]);
-    assert_eq!(standing(&three, at(3, 0)), Knowledge::Known);
+    assert_eq!(standing(&three, at(3, 0)), touched(first), "the third is the one asked about");
+    assert_eq!(standing(&three, at(3, 1)), Knowledge::Known);
 }
 
 #[test]
@@ -41,10 +42,11 @@ fn the_first_contact_must_be_known_after_ago_to_the_nanosecond() {
 }
 
 #[test]
-fn what_comes_after_the_time_asked_about_does_not_count() {
+fn only_what_came_before_the_time_asked_about_counts() {
     let row = seen(&[at(1, 100), at(2, 100), at(3, 100), at(9, 0)]);
     assert_eq!(standing(&row, at(1, 99)), Knowledge::Never);
-    assert_eq!(standing(&row, at(1, 100)), touched(at(1, 100)));
+    assert_eq!(standing(&row, at(1, 100)), Knowledge::Never);
+    assert_eq!(standing(&row, at(1, 101)), touched(at(1, 100)));
     assert_eq!(standing(&row, at(3, 99)), touched(at(1, 100)));
     assert_eq!(standing(&row, at(4, 0)), Knowledge::Known);
 }

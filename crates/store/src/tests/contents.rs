@@ -34,10 +34,20 @@ fn random_store(random: &mut Random) -> Folder {
     for _ in 0..random.below(60) {
         let environment = ["default", "east", "west"][usize::try_from(random.below(3)).unwrap()];
         let host = IpAddr::from([10, 0, 0, u8::try_from(random.below(4)).unwrap()]);
-        let name = format!("h{}.example", random.below(6));
-        let keys =
-            [Key::Name(&name), Key::Address(host), Key::Caller { client: host, daemon: host }];
-        let key = keys[usize::try_from(random.below(3)).unwrap()];
+        let name = ["a.example", "*.b.example", "=c d\t\u{e9}\"", "10.0.0.1", "e/"];
+        let name = name[usize::try_from(random.below(5)).unwrap()];
+        let keys = [
+            Key::Name(name),
+            Key::NameAddress(name, host),
+            Key::Address(host),
+            Key::Caller { client: host, daemon: host },
+            Key::Builder { client: host, daemon: host },
+            Key::Registry(name),
+            Key::Repository(name),
+            Key::Digest(name),
+            Key::Tenant(name),
+        ];
+        let key = keys[usize::try_from(random.below(9)).unwrap()];
         let time = at(random.below(40), random.below(3));
         let how = How::ALL[usize::try_from(random.below(4)).unwrap()];
         store.record(&tw_detect::Fact { environment, host, key, at: time }, how);

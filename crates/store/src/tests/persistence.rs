@@ -10,7 +10,7 @@ use tw_detect::{Key, Knowledge, Seen};
 use tw_model::Timestamp;
 
 use crate::testing::{HOST, at, fact, ip};
-use crate::{CommittedThrough, How, Memory, Options, Store, StoreError};
+use crate::{CommittedThrough, How, Memory, Options, RecordFilter, Store, StoreError};
 
 /// Tells the test binary, started once more, that it is the child of the crash test.
 const CHILD_FOLDER: &str = "TW_STORE_CRASH_CHILD";
@@ -164,6 +164,19 @@ fn a_damaged_stale_or_missing_filter_makes_answers_slow_and_not_wrong() {
 }
 
 #[test]
+fn a_damaged_row_is_unavailable_and_not_new() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = filled(folder.path(), 3);
+    let connection = &store.writable().unwrap().connection;
+    connection.execute("UPDATE seen SET days = x'80' WHERE host = 0", ()).unwrap();
+    let answer = store.ask("default", ip(HOST), address(1), at(3, 0));
+    assert_eq!(answer.environment, Knowledge::Unavailable);
+    assert_eq!(answer.host, Knowledge::Unavailable);
+    assert_eq!(store.stats().unwrap().unavailable, 1);
+    assert_eq!(store.verify().unwrap().malformed_rows, 3);
+}
+
+#[test]
 fn a_newer_schema_and_another_programs_database_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     drop(filled(folder.path(), 1));
@@ -260,6 +273,14 @@ fn times_at_the_ends_of_the_clock_are_kept() {
         store.record(&fact(address(1), time), How::Observed);
     }
     store.commit(&[]).unwrap();
+    let mut kept = Vec::new();
+    store
+        .list(&RecordFilter::default(), |record| {
+            kept.push((record.first_seen(), record.last_seen(), record.days()));
+        })
+        .unwrap();
+    let ends = [i64::MIN, i64::MAX].map(|nanos| Some(Timestamp::from_nanos(nanos)));
+    assert_eq!(kept, [(ends[0], ends[1], 1); 2], "days long before the last are dropped");
     let answer = store.ask("default", ip(HOST), address(1), Timestamp::MAX);
-    assert_ne!(answer.environment, Knowledge::Never);
+    assert_eq!(answer.environment, Knowledge::Never);
 }
