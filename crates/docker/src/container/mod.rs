@@ -5,8 +5,6 @@
 
 mod create;
 mod risk;
-#[cfg(test)]
-mod tests;
 
 use std::sync::Arc;
 
