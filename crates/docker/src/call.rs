@@ -13,7 +13,7 @@ use crate::build::BuildCall;
 use crate::container::ContainerCall;
 use crate::content::context::ContextLimits;
 use crate::creation::CreationCall;
-use crate::memory::{Memory, OpenRemote};
+use crate::memory::{Memory, OpenRemote, host_key};
 use crate::query::bounded;
 use crate::recognise::{self, Proof};
 use crate::remote::comparable;
@@ -34,8 +34,6 @@ pub(crate) struct Call {
     api: ApiCall,
     proof: Proof,
     role: Role,
-    /// Of the session that a BuildKit client opens or names.
-    session: Option<String>,
     /// dockerd would redirect this spelling.
     unclean: bool,
     request_over: bool,
@@ -66,11 +64,7 @@ struct Fresh {
 struct Told {
     api: bool,
     role: bool,
-    growths: u32,
 }
-
-/// A build is told again for so many growths of its answer; after them only at its end.
-const MAX_GROWTHS: u32 = 64;
 
 impl Call {
     /// `None` where the request is for nothing that a Docker API has.
@@ -102,9 +96,7 @@ impl Call {
         if summary.record().proxy.is_some() {
             role.add_caveat(Caveat::Proxied);
         }
-        let exposed = head.header("x-docker-expose-session-uuid");
         let call = Self {
-            session: exposed.map(|id| bounded(id, 128)),
             unclean: target.unclean,
             request_over: false,
             fresh: Fresh { api: true, role: true },
@@ -114,6 +106,10 @@ impl Call {
             proof,
             role,
         };
+        if let (Route::Session, Some(id)) = (route, head.header("x-docker-expose-session-uuid")) {
+            let host = host_key(call.api.daemon, call.api.tag);
+            turn.memory.learn_session(host, bounded(id, 128), call.api.id);
+        }
         call.wait_for_remote(turn);
         Some(call)
     }
@@ -147,7 +143,6 @@ impl Call {
             api,
             proof,
             role,
-            session: None,
             unclean: false,
             request_over: true,
             fresh: Fresh::default(),
@@ -248,10 +243,7 @@ impl Call {
                 build.response_body(bytes, now)
             }
         };
-        if grown && self.told.growths < MAX_GROWTHS {
-            self.told.growths += 1;
-            self.fresh.role = true;
-        }
+        self.fresh.role |= grown;
         self.recognise_answer();
     }
 
@@ -335,11 +327,12 @@ impl Call {
             self.told.api = true;
             sink(ObservationBody::ApiCall(self.api.clone()));
         }
-        if fresh.role && (shown && self.role_may_show() || self.told.role) {
-            if let Some(body) = self.role.observation() {
-                self.told.role = true;
-                sink(body);
-            }
+        if fresh.role
+            && (shown && self.role_may_show() || self.told.role)
+            && let Some(body) = self.role.observation()
+        {
+            self.told.role = true;
+            sink(body);
         }
         if let (true, Some(kind)) = (shown, self.oddity.take()) {
             sink(ObservationBody::Anomaly(Anomaly {
@@ -359,13 +352,6 @@ impl Call {
     /// A fetched context has come.
     pub(crate) const fn refresh(&mut self) {
         self.fresh.role = true;
-    }
-
-    /// Session that this call opens or names, by which BuildKit's connections belong together.
-    #[cfg_attr(not(test), expect(dead_code, reason = "read by the joiner of BuildKit sessions"))]
-    pub(crate) fn session(&self) -> Option<&str> {
-        let named = if let Role::Build(build) = &self.role { build.session() } else { None };
-        self.session.as_deref().or(named)
     }
 
     fn key(&self) -> (FlowId, u64) {
@@ -451,7 +437,11 @@ impl Role {
             Route::Build => {
                 let limits = context_limits(turn);
                 let media = head.header("content-type");
-                let build = BuildCall::from_request(api, target, media, limits, turn.secrets);
+                let mut build = BuildCall::from_request(api, target, media, limits, turn.secrets);
+                let host = host_key(api.daemon, api.tag);
+                if let Some(call) = build.session().and_then(|id| turn.memory.session(host, id)) {
+                    build.join(call);
+                }
                 Self::Build(Box::new(build))
             }
             Route::Commit | Route::ImageImport | Route::ImageLoad => {
@@ -503,7 +493,7 @@ fn context_limits(turn: &mut Turn<'_>) -> Option<(ContextLimits, Arc<()>)> {
     if token.is_none() {
         turn.counters.contexts_unread += 1;
     }
-    Some((turn.limits.context, token?))
+    Some((turn.limits.context(), token?))
 }
 
 fn blank_api(summary: &Summary, conn: &ConnFacts, now: Timestamp) -> ApiCall {

@@ -36,4 +36,3 @@ mod route;
 mod summary;
 
 pub use api::{Api, ConnFacts, Counters, Limits};
-pub use content::context::ContextLimits;

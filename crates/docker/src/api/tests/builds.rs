@@ -266,17 +266,19 @@ fn form_body_stands_in_for_the_query() {
 #[test]
 fn buildkit_by_session() {
     let mut driver = Driver::new();
+    let fields = [("x-docker-expose-session-uuid", "abc123"), ("upgrade", "h2c")];
+    driver.request(Conn::docker(2), 0, "POST /session", &fields, b"");
     let line = "POST /v1.41/build?version=2&remote=client-session&session=abc123&t=a";
     driver.request(Conn::docker(1), 0, line, TAR, b"");
     let build = driver.build();
+    let flows: Vec<u64> = build.calls.iter().map(|call| call.flow.0).collect();
+    assert_eq!(flows, [1, 2], "the trigger first, then its session");
     assert_eq!((build.frontend, build.transport), (Frontend::Buildkit, Transport::RestSession));
     assert_eq!(build.remote, None);
     assert!(build.urls.is_empty());
-    let fields = [("x-docker-expose-session-uuid", "abc123"), ("upgrade", "h2c")];
-    driver.request(Conn::docker(2), 0, "POST /session", &fields, b"");
     driver.request(Conn::docker(3), 0, "POST /grpc", &[("upgrade", "h2c")], b"");
     let routes: Vec<Route> = driver.calls().iter().map(|call| call.route).collect();
-    assert_eq!(routes, [Route::Build, Route::Session, Route::Grpc]);
+    assert_eq!(routes, [Route::Session, Route::Build, Route::Grpc]);
 }
 
 #[test]
