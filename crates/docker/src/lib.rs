@@ -32,6 +32,7 @@ mod outcome;
 mod query;
 mod recognise;
 mod remote;
+mod role;
 mod route;
 mod summary;
 

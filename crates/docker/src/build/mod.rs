@@ -139,7 +139,8 @@ impl BuildCall {
     }
 
     /// Bytes of the uploaded context, or of a form.
-    pub(crate) fn request_body(&mut self, bytes: &[u8]) {
+    pub(crate) fn request_body(&mut self, bytes: &[u8], at: Timestamp) {
+        self.build.ended = at;
         if let Some(form) = &mut self.form {
             form.push(bytes);
         }
@@ -219,14 +220,16 @@ impl BuildCall {
         self.refresh();
     }
 
-    /// Nothing more will come. `client_gone`: the connection was seen to end.
-    pub(crate) fn over(&mut self, client_gone: bool, at: Option<Timestamp>) {
+    /// Nothing more will come. `gone`: when the connection was seen to end, if it was; that is then
+    /// the last that was seen of it.
+    pub(crate) fn over(&mut self, gone: Option<Timestamp>) {
         self.request_end();
         self.finish_answer();
-        if let (true, Some(at)) = (self.ending.is_canceled_by(client_gone), at) {
+        self.refresh();
+        if let (false, Some(at)) = (self.build.end_seen, gone) {
             self.build.ended = at;
         }
-        for caveat in self.ending.over(client_gone) {
+        for caveat in self.ending.over(gone.is_some()) {
             self.add_caveat(caveat);
         }
         self.refresh();
@@ -297,8 +300,9 @@ impl BuildCall {
         if facts.gap {
             self.add_caveat(Caveat::Gaps);
         }
-        // With `remote=` an upload is ignored by the daemon; without bytes there was none.
-        if !remote && facts.context.bytes > 0 {
+        // With `remote=` an upload is ignored by the daemon; without bytes there was none; a lone
+        // Dockerfile is no context.
+        if !remote && facts.context.bytes > 0 && !facts.plain_dockerfile {
             self.build.context = Some(facts.context);
         }
         if let (false, Some(text)) = (remote, facts.dockerfile) {

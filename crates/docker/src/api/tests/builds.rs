@@ -1,4 +1,6 @@
-use tw_model::{AnomalyKind, Caveat, Frontend, ObservationBody, Outcome, Route, Transport};
+use tw_model::{
+    AnomalyKind, Caveat, Frontend, ObservationBody, Outcome, Route, Timestamp, Transport,
+};
 use tw_proto::{BodyEnd, HttpEventKind, HttpVersion, RequestHead};
 
 use super::{Conn, DAEMON, Driver, tar};
@@ -120,6 +122,8 @@ fn only_the_request_was_captured() {
         assert_eq!(build.steps.len(), 2, "the Dockerfile's instructions");
         assert_eq!(build.outcome, Outcome::Unknown);
         assert_eq!(build.caveats, [Caveat::OneDirection, Caveat::EndUnseen]);
+        let closed = Timestamp::from_nanos(i64::try_from(driver.frame).unwrap() * 1_000_000);
+        assert_eq!(build.ended, closed, "the last that was seen of it");
     }
 }
 
@@ -220,6 +224,7 @@ fn remote_context_is_named_and_its_dockerfile_read_when_it_passes() {
     fetch(&mut driver, daemon, "203.0.113.101", DOCKERFILE, 200);
     let build = driver.build();
     assert_eq!(build.dockerfile.as_deref(), Some(DOCKERFILE));
+    assert_eq!(build.context, None);
     assert_eq!(build.base_images, ["alpine:3.18"]);
     assert_eq!(build.urls, ["http://203.0.113.101/Dockerfile.x", "http://203.0.113.77/xmrig"]);
     driver.answer(conn, 0, 200, DAEMON, BUILT);
