@@ -38,7 +38,7 @@ impl Default for Limits {
         Self {
             connections: 65_536,
             exchanges: 128,
-            open_builds: 64,
+            open_builds: 256,
             daemons: 4_096,
             containers_per_host: 256,
             execs: 4_096,

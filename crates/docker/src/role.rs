@@ -45,7 +45,7 @@ impl Role {
     ) -> Self {
         match api.route {
             Route::Build => {
-                let limits = context_limits(turn);
+                let limits = context_limits(turn, api.certain);
                 let media = head.header("content-type");
                 let mut build = BuildCall::from_request(api, target, media, limits, turn.secrets);
                 let host = host_key(api.daemon, api.tag);
@@ -178,7 +178,7 @@ impl Role {
             Self::Plain => {}
             Self::Build(build) => build.over(at),
             Self::Creation(creation) => creation.over(at),
-            Self::Container(call) => call.settle(turn.memory),
+            Self::Container(call) => call.over(at, turn.memory),
             Self::Answer(build, creation) => {
                 build.over(at);
                 creation.over(at);
@@ -227,8 +227,10 @@ impl Role {
     }
 }
 
-fn context_limits(turn: &mut Turn<'_>) -> Option<(ContextLimits, Arc<()>)> {
-    let token = turn.memory.context_token(turn.limits.open_builds);
+/// What may be a web form gets no more than half of the readers, so that it cannot take them all.
+fn context_limits(turn: &mut Turn<'_>, certain: bool) -> Option<(ContextLimits, Arc<()>)> {
+    let limit = turn.limits.open_builds;
+    let token = turn.memory.context_token(if certain { limit } else { limit / 2 });
     if token.is_none() {
         turn.counters.contexts_unread += 1;
     }

@@ -204,6 +204,15 @@ impl ContainerCall {
         }
     }
 
+    /// Nothing more will come. `gone`: when the connection was seen to end, if it was; an exec that
+    /// it carried has ended then.
+    pub(crate) fn over(&mut self, gone: Option<Timestamp>, memory: &mut Memory) {
+        if let (Kind::ExecStart, Some(at)) = (self.kind, gone) {
+            self.event.ended = at;
+        }
+        self.settle(memory);
+    }
+
     /// Bytes on a hijacked connection: the exec is still running.
     pub(crate) fn running(&mut self, at: Timestamp) {
         self.event.ended = at;

@@ -23,6 +23,9 @@ fn a_web_site_is_no_docker_host() {
         "GET /plugins/x",
         "POST /containers/create",
         "GET /v1.0/info",
+        "POST /containers/blue/start",
+        "POST /images/load",
+        "POST /commit?container=x",
     ] {
         for status in [200, 302, 404, 405] {
             let mut driver = Driver::new();
@@ -69,6 +72,9 @@ fn requests_alone_are_seen_where_they_are_specific() {
         ("GET /info", &[("user-agent", "Docker-Client/28.2.2 (linux)")], b""),
         ("POST /session", &[("x-docker-expose-session-uuid", "abc")], b""),
         ("POST /v4.0.0/libpod/build", &[], b""),
+        ("POST /containers/0123456789ab/start", &[], b""),
+        ("POST /commit?container=x&repo=y", &[], b""),
+        ("POST /images/load", TAR, b"x"),
     ] {
         let mut driver = Driver::new();
         driver.request(Conn::web(1), 0, line, fields, body);
