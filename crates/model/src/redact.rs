@@ -71,17 +71,39 @@ pub fn redact_value(name: &str, value: &str, secrets: Secrets) -> String {
 
 /// A URL with its user info, and the query parameters and path segments that are secrets, replaced.
 ///
-/// The user `git` without a password is a convention and no secret, and stays. Text that is no URL
+/// A URL inside it, as mirrors and proxies have them, is treated alike. The user `git` without a password is a convention and no secret, and stays. Text that is no URL
 /// comes back as it was.
 #[must_use]
 pub fn redact_url(url: &str, secrets: Secrets) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
     if secrets == Secrets::Keep {
         return url.to_owned();
     }
+    let mut out = String::with_capacity(url.len());
+    let mut rest = url;
+    while let Some(at) = rest.find("://") {
+        let next = rest.get(at + 3..).and_then(|tail| tail.find("://")).map(|next| at + 3 + next);
+        let end = next.map_or(rest.len(), |next| scheme_start(rest, next).max(at + 3));
+        let (one, tail) = rest.split_at_checked(end).unwrap_or((rest, ""));
+        push_url(&mut out, one);
+        rest = tail;
+    }
+    out.push_str(rest);
+    out
+}
+
+/// Where the scheme before the `://` at `at` starts; schemes are short.
+fn scheme_start(text: &str, at: usize) -> usize {
+    let is_scheme = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'.' | b'-');
+    let before = text.as_bytes().get(at.saturating_sub(16)..at).unwrap_or(&[]);
+    at - before.iter().rev().take_while(|b| is_scheme(b)).count()
+}
+
+fn push_url(out: &mut String, url: &str) {
+    let Some((scheme, rest)) = url.split_once("://") else { return out.push_str(url) };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, tail) = rest.split_at_checked(end).unwrap_or((rest, ""));
-    let mut out = format!("{scheme}://");
+    out.push_str(scheme);
+    out.push_str("://");
     match authority.rsplit_once('@') {
         Some((user, host)) if user != "git" && !is_redacted(user) => {
             out.push_str(&redacted(user.as_bytes()));
@@ -97,14 +119,13 @@ pub fn redact_url(url: &str, secrets: Secrets) -> String {
         if index > 0 {
             out.push('/');
         }
-        push_unless_secret(&mut out, segment);
+        push_unless_secret(out, segment);
     }
     if let Some(query) = query {
         out.push('?');
-        push_query(&mut out, query);
+        push_query(out, query);
     }
     out.push_str(fragment);
-    out
 }
 
 fn push_unless_secret(out: &mut String, value: &str) {
@@ -245,6 +266,11 @@ mod tests {
         );
         assert_eq!(redact("ssh://git@host/r.git"), "ssh://git@host/r.git");
         assert_eq!(redact("http://203.0.113.9/a?b=c"), "http://203.0.113.9/a?b=c");
+        assert_eq!(
+            redact("http://p/?u=http://me:pw@h/a"),
+            format!("http://p/?u=http://{}@h/a", redacted(b"me:pw"))
+        );
+        assert_eq!(redact_url(&"://".repeat(100_000), Secrets::Redact).len(), 300_000);
         assert_eq!(redact("no url at all"), "no url at all");
         assert_eq!(redact_url("http://u:p@h/", Secrets::Keep), "http://u:p@h/");
     }

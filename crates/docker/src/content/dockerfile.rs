@@ -5,16 +5,18 @@
 //! because whether it builds is for the daemon to decide. Nothing is run. Limits: 1 MiB of text,
 //! 10,000 steps, 1,000 variables, 8 MiB of expanded text.
 
+mod secret;
 mod statement;
 mod variables;
 mod words;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
-use tw_model::{Secrets, is_secret_name, looks_secret, redact_command, redact_value};
+use tw_model::{Secrets, is_secret_name, looks_secret, redact_command};
 
 use super::expand::expand;
 use super::urls::Finder;
+use secret::redact_statement;
 use statement::{Statement, split};
 use variables::{Scope, Variables};
 use words::{json_words, leading_flags, pairs};
@@ -22,7 +24,10 @@ use words::{json_words, leading_flags, pairs};
 const MAX_TEXT_BYTES: usize = 1 << 20;
 const MAX_STEPS: usize = 10_000;
 const MAX_BASE_IMAGES: usize = 1000;
+
+/// Stages whose variables later stages can inherit.
 const MAX_STAGES: usize = 256;
+
 const MAX_EXPANDED_BYTES: usize = 8 << 20;
 
 /// What was read from a Dockerfile.
@@ -47,8 +52,8 @@ pub(crate) struct DockerfileFacts {
 
 /// Reads a Dockerfile with the `buildargs` and `target` of its call.
 ///
-/// Docker Engine API, `ImageBuild`; Dockerfile reference. Stages after the target are not built and
-/// not read; a target that names no stage is ignored.
+/// Docker Engine API, `ImageBuild`; Dockerfile reference. Stages after the target are not built: they
+/// add no base image and no step, but the URLs that they name. A target that names no stage is ignored.
 pub(crate) fn read(
     text: &str,
     build_args: &BTreeMap<String, String>,
@@ -69,15 +74,16 @@ pub(crate) fn read(
         escape: file.escape,
         secrets,
         variables: Variables::new(build_args),
-        stages: Vec::new(),
+        stages: 0,
+        stage_names: HashMap::new(),
+        scopes: HashMap::new(),
         expandable_bytes: MAX_EXPANDED_BYTES,
+        past_target: false,
     };
     let last = target.and_then(|target| target_stage(&file.statements, target));
     for statement in &file.statements {
-        let done = last.is_some_and(|last| reader.stages.len() > last);
-        if done && statement.keyword == "FROM" {
-            break;
-        }
+        let ends = statement.keyword == "FROM" && last.is_some_and(|last| reader.stages > last);
+        reader.past_target |= ends;
         reader.statement(statement);
     }
     reader.finish(build_args)
@@ -101,29 +107,6 @@ pub(crate) fn printable(text: &str, secrets: Secrets) -> String {
     out
 }
 
-/// One instruction without its secrets. `ENV NAME value`, the old form without `=`, is the only one
-/// in which a secret does not look like one in a command.
-fn redact_statement(keyword: &str, source: &str, secrets: Secrets) -> String {
-    if keyword != "ENV" {
-        return redact_command(source, secrets);
-    }
-    let body = source.find(char::is_whitespace).unwrap_or(source.len());
-    let (head, body) = source.split_at_checked(body).unwrap_or((source, ""));
-    let name_at = body.len() - body.trim_start().len();
-    let (space, body) = body.split_at_checked(name_at).unwrap_or(("", body));
-    let (name, rest) = body
-        .split_at_checked(body.find(char::is_whitespace).unwrap_or(body.len()))
-        .unwrap_or((body, ""));
-    if name.contains('=') {
-        return redact_command(source, secrets);
-    }
-    let value = rest.trim();
-    let value_at = rest.len() - rest.trim_start().len();
-    let before = rest.get(..value_at).unwrap_or("");
-    let after = rest.get(value_at + value.len()..).unwrap_or("");
-    format!("{head}{space}{name}{before}{}{after}", redact_value(name, value, secrets))
-}
-
 /// Index of the stage that `target=` names, by name without regard to case, or by number.
 fn target_stage(statements: &[Statement], target: &str) -> Option<usize> {
     let stages = || statements.iter().filter(|statement| statement.keyword == "FROM");
@@ -140,19 +123,18 @@ fn stage_name(body: &str) -> Option<&str> {
     words.next()
 }
 
-struct Stage {
-    name: Option<String>,
-    scope: Option<Scope>,
-}
-
 struct Reader {
     facts: DockerfileFacts,
     finder: Finder,
     escape: char,
     secrets: Secrets,
     variables: Variables,
-    stages: Vec<Stage>,
+    /// Stages begun, the number of each name in lower case, and the variables that some of them left.
+    stages: usize,
+    stage_names: HashMap<String, usize>,
+    scopes: HashMap<usize, Scope>,
     expandable_bytes: usize,
+    past_target: bool,
 }
 
 impl Reader {
@@ -179,6 +161,9 @@ impl Reader {
     }
 
     fn step(&mut self, statement: &Statement) {
+        if self.past_target {
+            return;
+        }
         if self.facts.steps.len() >= MAX_STEPS {
             self.facts.limit_hit = true;
             return;
@@ -197,33 +182,34 @@ impl Reader {
         let image = rest.split_whitespace().next().unwrap_or("").trim_matches(['"', '\'']);
         self.keep_scope();
         let parent = self.stage(image);
-        let inherited = parent.and_then(|index| self.stages.get(index)?.scope.clone());
+        let inherited = parent.and_then(|index| self.scopes.get(&index).cloned());
         self.variables.enter_stage(inherited.unwrap_or_default());
         if parent.is_none() {
             self.base_image(image);
         }
-        self.stages.push(Stage { name: stage_name(&body).map(str::to_owned), scope: None });
+        if let Some(name) = stage_name(&body) {
+            self.stage_names.insert(name.to_lowercase(), self.stages);
+        }
+        self.stages += 1;
     }
 
     /// The stage that ends may be the base of a later one, which then inherits its variables.
     fn keep_scope(&mut self) {
-        let within = self.stages.len() <= MAX_STAGES;
-        if let Some(stage) = self.stages.last_mut().filter(|stage| within && stage.name.is_some()) {
-            stage.scope = Some(self.variables.scope());
+        let Some(index) = self.stages.checked_sub(1) else { return };
+        if index >= MAX_STAGES {
+            self.facts.limit_hit = true;
+            return;
         }
+        self.scopes.insert(index, self.variables.scope());
     }
 
     fn stage(&self, name: &str) -> Option<usize> {
-        self.stages.iter().rposition(|stage| {
-            stage.name.as_deref().is_some_and(|stage| stage.eq_ignore_ascii_case(name))
-        })
+        self.stage_names.get(&name.to_lowercase()).copied()
     }
 
     fn base_image(&mut self, image: &str) {
-        if image.is_empty()
-            || image == "scratch"
-            || self.facts.base_images.iter().any(|i| i == image)
-        {
+        let is_image = !image.is_empty() && image != "scratch";
+        if !is_image || self.past_target || self.facts.base_images.iter().any(|i| i == image) {
             return;
         }
         if self.facts.base_images.len() >= MAX_BASE_IMAGES {
@@ -309,19 +295,26 @@ impl Reader {
 
     fn expanded(&mut self, text: &str) -> String {
         let variables = &self.variables;
-        let out = expand(text, self.escape, self.expandable_bytes, &|name| variables.value(name));
-        self.spend(out)
+        let out = expanded(text, self.escape, self.expandable_bytes, &|name| variables.value(name));
+        self.spend(text, out)
     }
 
     fn expanded_by_global(&mut self, text: &str) -> String {
         let variables = &self.variables;
-        let out = expand(text, self.escape, self.expandable_bytes, &|name| variables.global(name));
-        self.spend(out)
+        let out =
+            expanded(text, self.escape, self.expandable_bytes, &|name| variables.global(name));
+        self.spend(text, out)
     }
 
-    fn spend(&mut self, out: String) -> String {
-        self.expandable_bytes = self.expandable_bytes.saturating_sub(out.len());
-        self.facts.limit_hit |= self.expandable_bytes == 0;
+    /// Takes the result off what may be expanded; when that is used up, texts stay as they are.
+    fn spend(&mut self, text: &str, out: Option<String>) -> String {
+        let Some(out) = out else { return text.to_owned() };
+        if out.len() >= self.expandable_bytes {
+            self.expandable_bytes = 0;
+            self.facts.limit_hit = true;
+            return text.to_owned();
+        }
+        self.expandable_bytes -= out.len();
         out
     }
 
@@ -332,6 +325,16 @@ impl Reader {
         self.facts.urls = self.finder.into_urls();
         self.facts
     }
+}
+
+/// `None` where there is nothing to expand.
+fn expanded(
+    text: &str,
+    escape: char,
+    limit: usize,
+    lookup: &dyn Fn(&str) -> Option<String>,
+) -> Option<String> {
+    text.contains('$').then(|| expand(text, escape, limit.min(MAX_TEXT_BYTES), lookup))
 }
 
 #[cfg(test)]

@@ -62,7 +62,9 @@ impl Finder {
 
     /// Adds what is known to be a URL or host, if it has a usable host.
     pub(crate) fn add(&mut self, url: &str) {
-        if self.urls.len() >= MAX_URLS || url.len() > MAX_URL_BYTES || host_port(url).is_none() {
+        let broken = url.len() > MAX_URL_BYTES
+            || url.contains(|c: char| c.is_whitespace() || c.is_control());
+        if broken || self.urls.len() >= MAX_URLS || host_port(url).is_none() {
             return;
         }
         let url = redact_url(url, Secrets::Redact);

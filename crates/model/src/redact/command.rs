@@ -6,7 +6,7 @@
 use super::shape::is_token_byte;
 use super::{
     Secrets, ends_in_secret_word, is_redacted, is_secret_name, looks_secret, redact_url,
-    redact_value, redacted,
+    redact_value, redacted, scheme_start,
 };
 
 /// How many levels of quoted commands (`sh -c "sh -c '…'"`) are entered.
@@ -254,15 +254,24 @@ fn is_header_name(name: &str) -> bool {
     is_identifier(name) && (known || (name.contains('-') && is_secret_name(name)))
 }
 
-/// Replaces URLs' secrets and runs of token characters that look secret.
+/// Replaces URLs' secrets and runs of token characters that look secret. A URL ends at white space
+/// or a quote.
 fn tokens(text: &str) -> String {
-    if let Some(at) = text.find("://") {
-        let scheme = text.get(..at).unwrap_or("");
-        let start =
-            scheme.trim_end_matches(|c: char| c.is_ascii_alphanumeric() || "+.-".contains(c));
-        let (before, url) = text.split_at_checked(start.len()).unwrap_or(("", text));
-        return format!("{before}{}", redact_url(url, Secrets::Redact));
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("://") {
+        let (before, url) = rest.split_at_checked(scheme_start(rest, at)).unwrap_or(("", rest));
+        let end = url.find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`'));
+        let (url, tail) = url.split_at_checked(end.unwrap_or(url.len())).unwrap_or((url, ""));
+        out.push_str(&token_runs(before));
+        out.push_str(&redact_url(url, Secrets::Redact));
+        rest = tail;
     }
+    out.push_str(&token_runs(rest));
+    out
+}
+
+fn token_runs(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while !rest.is_empty() {
@@ -312,6 +321,8 @@ mod tests {
         let basic = redacted(b"me:hunter2");
         assert_eq!(redact("curl -u me:hunter2 http://h/x"), format!("curl -u {basic} http://h/x"));
         assert_eq!(redact("wget http://me:hunter2@h/x"), format!("wget http://{basic}@h/x"));
+        let nested = "curl \"http://p/?u=http://me:hunter2@h/,http://me:hunter2@g/\" x";
+        assert_eq!(redact(nested), nested.replace("me:hunter2", &basic));
         let bearer = redacted(b"Bearer abc");
         assert_eq!(
             redact("curl -H \"Authorization: Bearer abc\" http://h/"),
@@ -353,5 +364,25 @@ mod tests {
     #[test]
     fn keep_keeps() {
         assert_eq!(redact_command("TOKEN=x", Secrets::Keep), "TOKEN=x");
+    }
+
+    #[test]
+    fn changed_bytes_never_panic() {
+        let text = "TOKEN=abc curl -u a:b -H 'Authorization: Bearer x' \"http://u:p@h/?sig=1\" \\\n \
+            --password z; sshpass -pq sh -c \"K_KEY=v\" -----BEGIN PRIVATE KEY-----\n-----END X-----";
+        let mut seed = 0x2545_f491_4f6c_dd1d_u64;
+        for _ in 0..5000 {
+            let mut bytes = text.as_bytes().to_vec();
+            for _ in 0..3 {
+                seed ^= seed << 13;
+                seed ^= seed >> 7;
+                seed ^= seed << 17;
+                let at = usize::try_from(seed >> 40).unwrap() % bytes.len();
+                bytes[at] = seed.to_le_bytes()[0];
+            }
+            let text = String::from_utf8_lossy(&bytes);
+            assert_eq!(redact_command(&text, Secrets::Keep), text);
+            redact(&text);
+        }
     }
 }

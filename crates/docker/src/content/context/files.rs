@@ -98,10 +98,10 @@ impl Files {
 
     /// Extraction replaces what had the name before.
     fn forget(&mut self, name: &str) {
-        if let Some(old) = self.kept.remove(name) {
-            if !self.is_wanted(name) {
-                self.small_bytes = self.small_bytes.saturating_sub(old.content.len());
-            }
+        if let Some(old) = self.kept.remove(name)
+            && !self.is_wanted(name)
+        {
+            self.small_bytes = self.small_bytes.saturating_sub(old.content.len());
         }
         self.links.remove(name);
     }

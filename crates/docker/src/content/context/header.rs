@@ -60,7 +60,8 @@ impl Header {
         let mut name = text(block.get(..100)?).to_vec();
         let is_star = is_ustar && block.get(508..512)? == b"tar\0";
         let prefix = text(block.get(345..if is_star { 476 } else { 500 })?);
-        if is_ustar && !prefix.is_empty() {
+        let has_prefix = is_ustar || (is_gnu && has_wrong_times(block) && prefix.is_ascii());
+        if has_prefix && !prefix.is_empty() {
             name = [prefix, b"/", &name].concat();
         }
         Some(Self {
@@ -73,6 +74,15 @@ impl Header {
             is_extended: block.get(482)? & 1 == 1,
         })
     }
+}
+
+/// Where GNU headers have an access and a change time, Go's old writer put a path prefix, and Go's
+/// reader takes it for one when it cannot be read as times.
+fn has_wrong_times(block: &[u8]) -> bool {
+    [345..357, 357..369]
+        .into_iter()
+        .filter_map(|field| block.get(field))
+        .any(|field| field.first() != Some(&0) && number(field).is_none())
 }
 
 /// Sum of all bytes with the field itself as blanks; old writers summed signed bytes.

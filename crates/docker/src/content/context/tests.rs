@@ -159,14 +159,19 @@ fn dockerfile_may_be_a_link() {
     assert!(facts.dockerfile.is_none() && facts.dockerfile_truncated);
 }
 
-/// A header block with a right checksum.
+/// A ustar header block with a right checksum.
 fn header(name: &str, type_flag: u8, size: usize) -> Vec<u8> {
+    header_of(b"ustar\x0000", "", name, type_flag, size)
+}
+
+fn header_of(magic: &[u8], prefix: &str, name: &str, type_flag: u8, size: usize) -> Vec<u8> {
     let mut block = vec![0_u8; 512];
     block[..name.len()].copy_from_slice(name.as_bytes());
     block[100..108].copy_from_slice(b"0000644\0");
     block[124..136].copy_from_slice(format!("{size:011o}\0").as_bytes());
     block[156] = type_flag;
-    block[257..265].copy_from_slice(b"ustar\x0000");
+    block[257..265].copy_from_slice(magic);
+    block[345..345 + prefix.len()].copy_from_slice(prefix.as_bytes());
     block[148..156].fill(b' ');
     let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
     block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
@@ -224,6 +229,17 @@ fn pax_path_renames() {
     ]
     .concat();
     assert_eq!(read("", &tar).dockerfile.as_deref(), Some("FROM d\n"));
+}
+
+#[test]
+fn prefix_counts_where_the_daemon_takes_it() {
+    let names = |magic: &[u8]| {
+        let file = header_of(magic, "decoy", "Dockerfile", b'0', 0);
+        read("", &[file, vec![0; 1024]].concat()).context.names
+    };
+    assert_eq!(names(b"ustar\x0000"), ["decoy/Dockerfile"]);
+    assert_eq!(names(b"ustar  \0"), ["decoy/Dockerfile"]);
+    assert_eq!(names(b"\0\0\0\0\0\0\0\0"), ["Dockerfile"]);
 }
 
 #[test]

@@ -91,7 +91,12 @@ pub(super) fn assignments(commands: &[Vec<String>]) -> BTreeMap<String, String> 
 /// Bare hosts that one command fetches from or connects to.
 pub(super) fn hosts(words: &[String]) -> Vec<String> {
     let mut found = Vec::new();
+    let installs = words.iter().position(|word| matches!(word.as_str(), "install" | "add"));
     for (index, word) in words.iter().enumerate() {
+        // `apk add curl node.js` fetches no `node.js`.
+        if installs.is_some_and(|at| at < index) && !word.starts_with('-') {
+            continue;
+        }
         let args = words.get(index + 1..).unwrap_or(&[]);
         match program(word) {
             "wget" => web(args, WGET_VALUES, &mut found),
@@ -102,13 +107,17 @@ pub(super) fn hosts(words: &[String]) -> Vec<String> {
                 netcat(args, &mut found);
             }
             "socat" => found.extend(args.iter().filter_map(|arg| socat(arg))),
-            "git" | "ssh" | "scp" | "rsync" | "sftp" => {
+            "ssh" | "scp" | "rsync" | "sftp" => {
                 found.extend(args.iter().filter(|arg| is_remote(arg)).cloned());
+            }
+            // Without a path it is an address of `git config user.email`.
+            "git" | "ADD" => {
+                let remotes = args.iter().filter(|arg| is_remote(arg) && arg.contains(':'));
+                found.extend(remotes.cloned());
             }
             "pip" | "pip3" | "uv" | "apk" | "npm" | "yarn" | "pnpm" | "gem" => {
                 index_options(args, &mut found);
             }
-            "ADD" => found.extend(args.iter().filter(|arg| is_remote(arg)).cloned()),
             "-o" | "--url" => found.extend(args.first().filter(|arg| has_port(arg)).cloned()),
             _ => continue,
         }

