@@ -25,10 +25,12 @@ pub struct Limits {
     pub daemons: usize,
     /// Containers that are remembered of each host.
     pub containers_per_host: usize,
-    /// Execs that were created and not yet started.
+    /// Execs that were created and not yet started; also BuildKit sessions.
     pub execs: usize,
-    /// Of each build context.
-    pub context: ContextLimits,
+    /// Decoded bytes that are read of each build context.
+    pub context_bytes: u64,
+    /// Bytes of each Dockerfile.
+    pub dockerfile_bytes: usize,
 }
 
 impl Default for Limits {
@@ -36,11 +38,23 @@ impl Default for Limits {
         Self {
             connections: 65_536,
             exchanges: 128,
-            open_builds: 64,
+            open_builds: 256,
             daemons: 4_096,
             containers_per_host: 256,
             execs: 4_096,
-            context: ContextLimits::default(),
+            context_bytes: 512 << 20,
+            dockerfile_bytes: 1 << 20,
+        }
+    }
+}
+
+impl Limits {
+    /// Those of one context.
+    pub(crate) fn context(&self) -> ContextLimits {
+        ContextLimits {
+            max_decoded_bytes: self.context_bytes,
+            max_dockerfile_bytes: self.dockerfile_bytes,
+            ..ContextLimits::default()
         }
     }
 }
@@ -58,7 +72,7 @@ pub struct Counters {
     pub contexts_malformed: u64,
     /// Create and exec bodies that are cut off, too large or no JSON; read as far as possible.
     pub json_malformed: u64,
-    /// Remembered daemons, containers, execs and awaited files that had to go.
+    /// Remembered daemons, containers, execs, sessions and awaited files that had to go.
     pub memory_evicted: u64,
 }
 
@@ -197,10 +211,10 @@ impl Api {
         at: Evidence,
         sink: &mut dyn FnMut(Observation),
     ) {
-        if !self.conns.contains(&conn.flow) {
-            if let Some((_, evicted)) = self.conns.insert(conn.flow, Exchanges::new()) {
-                self.end_conn(evicted, false, at, sink);
-            }
+        if !self.conns.contains(&conn.flow)
+            && let Some((_, evicted)) = self.conns.insert(conn.flow, Exchanges::new())
+        {
+            self.end_conn(evicted, false, at, sink);
         }
         let Some(open) = self.conns.get_mut(&conn.flow) else { return };
         let is_request = matches!(event.kind, HttpEventKind::RequestHead(_));
@@ -272,7 +286,7 @@ impl Api {
         let client = exchange.client();
         let Some(url) = exchange.url().and_then(comparable) else { return };
         let Some(build) = self.memory.waiting(client, &url) else { return };
-        let limits = self.limits.context;
+        let limits = self.limits.context();
         let Some(waiting) = self.exchange(build.0, build.1).and_then(Exchange::build_mut) else {
             return;
         };

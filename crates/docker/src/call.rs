@@ -1,7 +1,5 @@
 //! One API call: its [`ApiCall`], and what else it means (a build, an image, a container).
 
-use std::sync::Arc;
-
 use tw_model::{
     Anomaly, AnomalyKind, ApiCall, CallId, Caveat, FlowId, ObservationBody, Protocol, Route,
     Secrets, Timestamp,
@@ -10,13 +8,11 @@ use tw_proto::{BodyEnd, RequestHead, ResponseHead};
 
 use crate::api::{ConnFacts, Counters, Limits};
 use crate::build::BuildCall;
-use crate::container::ContainerCall;
-use crate::content::context::ContextLimits;
-use crate::creation::CreationCall;
-use crate::memory::{Memory, OpenRemote};
+use crate::memory::{Memory, OpenRemote, host_key};
 use crate::query::bounded;
 use crate::recognise::{self, Proof};
 use crate::remote::comparable;
+use crate::role::{RequestBody, Role};
 use crate::route::Target;
 use crate::summary::{Summary, literal, user_agent};
 
@@ -34,24 +30,12 @@ pub(crate) struct Call {
     api: ApiCall,
     proof: Proof,
     role: Role,
-    /// Of the session that a BuildKit client opens or names.
-    session: Option<String>,
     /// dockerd would redirect this spelling.
     unclean: bool,
     request_over: bool,
     fresh: Fresh,
     told: Told,
     oddity: Option<AnomalyKind>,
-}
-
-/// What the call means besides itself.
-enum Role {
-    Plain,
-    Build(Box<BuildCall>),
-    Creation(Box<CreationCall>),
-    Container(Box<ContainerCall>),
-    /// The request was not captured: either, as its lines will show.
-    Answer(Box<BuildCall>, Box<CreationCall>),
 }
 
 /// What has changed since it was told.
@@ -66,11 +50,7 @@ struct Fresh {
 struct Told {
     api: bool,
     role: bool,
-    growths: u32,
 }
-
-/// A build is told again for so many growths of its answer; after them only at its end.
-const MAX_GROWTHS: u32 = 64;
 
 impl Call {
     /// `None` where the request is for nothing that a Docker API has.
@@ -102,9 +82,7 @@ impl Call {
         if summary.record().proxy.is_some() {
             role.add_caveat(Caveat::Proxied);
         }
-        let exposed = head.header("x-docker-expose-session-uuid");
         let call = Self {
-            session: exposed.map(|id| bounded(id, 128)),
             unclean: target.unclean,
             request_over: false,
             fresh: Fresh { api: true, role: true },
@@ -114,6 +92,10 @@ impl Call {
             proof,
             role,
         };
+        if let (Route::Session, Some(id)) = (route, head.header("x-docker-expose-session-uuid")) {
+            let host = host_key(call.api.daemon, call.api.tag);
+            turn.memory.learn_session(host, bounded(id, 128), call.api.id);
+        }
         call.wait_for_remote(turn);
         Some(call)
     }
@@ -139,15 +121,12 @@ impl Call {
         } else {
             Caveat::OneDirection
         };
-        let build = BuildCall::from_answer(&api, turn.secrets);
-        let creation = CreationCall::from_answer(&api, turn.secrets);
-        let mut role = Role::Answer(Box::new(build), Box::new(creation));
+        let mut role = Role::of_answer(&api, turn.secrets);
         role.add_caveat(caveat);
         Some(Self {
             api,
             proof,
             role,
-            session: None,
             unclean: false,
             request_over: true,
             fresh: Fresh::default(),
@@ -159,21 +138,12 @@ impl Call {
     /// Bytes of the request's body.
     pub(crate) fn request_body(&mut self, bytes: &[u8], now: Timestamp) {
         self.api.ended = now;
-        match &mut self.role {
-            Role::Build(build) => build.request_body(bytes),
-            Role::Container(call) => call.request_body(bytes),
-            _ => {}
-        }
+        self.role.request_body(bytes, now);
     }
 
     /// Missing bytes of the request's body.
     pub(crate) fn request_gap(&mut self, bytes: u64) {
-        match &mut self.role {
-            Role::Build(build) => build.request_gap(bytes),
-            Role::Container(call) => call.request_gap(bytes),
-            Role::Creation(creation) if bytes > 0 => creation.add_caveat(Caveat::Gaps),
-            _ => {}
-        }
+        self.role.request_gap(bytes);
     }
 
     /// No more of the request will come.
@@ -181,23 +151,18 @@ impl Call {
         if std::mem::replace(&mut self.request_over, true) {
             return;
         }
-        let proven = match &mut self.role {
-            Role::Build(build) => {
-                if build.request_end() {
-                    self.oddity = Some(AnomalyKind::ContextMalformed);
-                    turn.counters.contexts_malformed += 1;
-                }
-                build.is_proven_by_context()
+        let body = self.role.request_end(turn.secrets);
+        match body {
+            RequestBody::None => return,
+            RequestBody::OddContext => {
+                self.oddity = Some(AnomalyKind::ContextMalformed);
+                turn.counters.contexts_malformed += 1;
             }
-            Role::Container(call) => {
-                if call.request_end(turn.secrets) {
-                    turn.counters.json_malformed += 1;
-                }
-                call.names_image()
-            }
-            _ => return,
-        };
-        if proven && self.proof == Proof::Guess && self.api.status.is_none() {
+            RequestBody::OddJson => turn.counters.json_malformed += 1,
+            RequestBody::Whole => {}
+        }
+        let unanswered = self.proof == Proof::Guess && self.api.status.is_none();
+        if unanswered && self.role.is_proven_by_request() {
             self.prove(Proof::Request);
         }
         self.fresh.role = true;
@@ -207,9 +172,8 @@ impl Call {
 
     /// RFC 9112 §4, and what the answer says about who answers.
     pub(crate) fn response_head(&mut self, head: &ResponseHead, turn: &mut Turn<'_>) {
-        let now = turn.now;
         self.api.status = Some(head.status);
-        self.api.ended = now;
+        self.api.ended = turn.now;
         if recognise::is_daemon_answer(head) {
             turn.memory.learn_daemon(self.api.daemon, self.api.tag);
             self.prove(Proof::Answer);
@@ -217,79 +181,29 @@ impl Call {
             self.prove(recognise::weighed(self.proof, head.status));
         }
         self.fresh = Fresh { api: true, role: true };
-        match &mut self.role {
-            Role::Plain => {}
-            Role::Build(build) => build.response_head(head.status, now),
-            Role::Creation(creation) => creation.response_head(head.status, now),
-            Role::Container(call) => call.response_head(head.status, now),
-            Role::Answer(build, creation) => {
-                build.response_head(head.status, now);
-                creation.response_head(head.status, now);
-            }
-        }
+        self.role.response_head(head.status, turn.now);
     }
 
     /// Bytes of the answer's body.
     pub(crate) fn response_body(&mut self, bytes: &[u8], now: Timestamp) {
         self.api.ended = now;
-        let grown = match &mut self.role {
-            Role::Plain => false,
-            Role::Build(build) => build.response_body(bytes, now),
-            Role::Creation(creation) => {
-                creation.response_body(bytes, now);
-                false
-            }
-            Role::Container(call) => {
-                call.response_body(bytes, now);
-                false
-            }
-            Role::Answer(build, creation) => {
-                creation.response_body(bytes, now);
-                build.response_body(bytes, now)
-            }
-        };
-        if grown && self.told.growths < MAX_GROWTHS {
-            self.told.growths += 1;
-            self.fresh.role = true;
-        }
+        self.fresh.role |= self.role.response_body(bytes, now);
         self.recognise_answer();
     }
 
     /// Missing bytes of the answer's body.
     pub(crate) fn response_gap(&mut self, bytes: u64, now: Timestamp) {
         self.api.ended = now;
-        match &mut self.role {
-            Role::Build(build) => build.response_gap(bytes, now),
-            Role::Creation(creation) => creation.response_gap(now),
-            Role::Answer(build, creation) => {
-                build.response_gap(bytes, now);
-                creation.response_gap(now);
-            }
-            Role::Plain | Role::Container(_) => {}
-        }
+        self.role.response_gap(bytes, now);
     }
 
     /// The answer is over.
     pub(crate) fn response_end(&mut self, end: BodyEnd, turn: &mut Turn<'_>) {
-        let now = turn.now;
         if end != BodyEnd::Cut {
-            self.api.ended = now;
+            self.api.ended = turn.now;
         }
         self.api.complete = end == BodyEnd::Complete;
-        match &mut self.role {
-            Role::Plain => {}
-            Role::Build(build) => build.response_end(end, now),
-            Role::Creation(creation) => creation.response_end(end, now),
-            Role::Container(call) => {
-                if end == BodyEnd::Complete {
-                    call.settle(turn.memory);
-                }
-            }
-            Role::Answer(build, creation) => {
-                build.response_end(end, now);
-                creation.response_end(end, now);
-            }
-        }
+        self.role.response_end(end, turn);
         self.recognise_answer();
         self.fresh = Fresh { api: true, role: true };
     }
@@ -297,28 +211,18 @@ impl Call {
     /// Bytes on a connection that this call hijacked.
     pub(crate) fn running(&mut self, now: Timestamp) {
         self.api.ended = now;
-        if let Role::Container(call) = &mut self.role {
-            call.running(now);
-        }
+        self.role.running(now);
     }
 
     /// Nothing more will come. `client_gone`: the connection was seen to end.
     pub(crate) fn over(&mut self, client_gone: bool, turn: &mut Turn<'_>) {
         self.request_end(turn);
-        let at = client_gone.then_some(turn.now);
-        match &mut self.role {
-            Role::Plain => {}
-            Role::Build(build) => build.over(client_gone, at),
-            Role::Creation(creation) => creation.over(client_gone, at),
-            Role::Container(call) => call.settle(turn.memory),
-            Role::Answer(build, creation) => {
-                build.over(client_gone, at);
-                creation.over(client_gone, at);
-            }
-        }
+        self.role.over(client_gone, turn);
+        self.recognise_answer();
         self.refute_stranger();
         turn.memory.stop_waiting(self.key());
-        if !self.api.complete {
+        // A hijacked connection has its whole answer long before its end.
+        if !self.api.complete || self.api.status == Some(101) {
             self.fresh = Fresh { api: true, role: true };
         }
     }
@@ -335,11 +239,12 @@ impl Call {
             self.told.api = true;
             sink(ObservationBody::ApiCall(self.api.clone()));
         }
-        if fresh.role && (shown && self.role_may_show() || self.told.role) {
-            if let Some(body) = self.role.observation() {
-                self.told.role = true;
-                sink(body);
-            }
+        if fresh.role
+            && (shown && self.role_may_show() || self.told.role)
+            && let Some(body) = self.role.observation()
+        {
+            self.told.role = true;
+            sink(body);
         }
         if let (true, Some(kind)) = (shown, self.oddity.take()) {
             sink(ObservationBody::Anomaly(Anomaly {
@@ -359,13 +264,6 @@ impl Call {
     /// A fetched context has come.
     pub(crate) const fn refresh(&mut self) {
         self.fresh.role = true;
-    }
-
-    /// Session that this call opens or names, by which BuildKit's connections belong together.
-    #[cfg_attr(not(test), expect(dead_code, reason = "read by the joiner of BuildKit sessions"))]
-    pub(crate) fn session(&self) -> Option<&str> {
-        let named = if let Role::Build(build) = &self.role { build.session() } else { None };
-        self.session.as_deref().or(named)
     }
 
     fn key(&self) -> (FlowId, u64) {
@@ -414,11 +312,7 @@ impl Call {
             return;
         }
         self.prove(Proof::Refuted);
-        match &mut self.role {
-            Role::Build(build) => build.refuse(),
-            Role::Creation(creation) => creation.refuse(),
-            _ => {}
-        }
+        self.role.refuse();
     }
 
     fn role_may_show(&self) -> bool {
@@ -443,67 +337,6 @@ impl Call {
         let Some(url) = build.remote().and_then(comparable) else { return };
         turn.memory.wait_for(self.key(), OpenRemote { url, host: self.api.daemon.ip });
     }
-}
-
-impl Role {
-    fn of_request(api: &ApiCall, target: &Target, head: &RequestHead, turn: &mut Turn<'_>) -> Self {
-        match api.route {
-            Route::Build => {
-                let limits = context_limits(turn);
-                let media = head.header("content-type");
-                let build = BuildCall::from_request(api, target, media, limits, turn.secrets);
-                Self::Build(Box::new(build))
-            }
-            Route::Commit | Route::ImageImport | Route::ImageLoad => {
-                let creation = CreationCall::new(api, target, turn.secrets);
-                creation.map_or(Self::Plain, |creation| Self::Creation(Box::new(creation)))
-            }
-            _ => {
-                let call = ContainerCall::new(api, target, turn.memory);
-                call.map_or(Self::Plain, |call| Self::Container(Box::new(call)))
-            }
-        }
-    }
-
-    fn add_caveat(&mut self, caveat: Caveat) {
-        match self {
-            Self::Build(build) => build.add_caveat(caveat),
-            Self::Creation(creation) => creation.add_caveat(caveat),
-            Self::Answer(build, creation) => {
-                build.add_caveat(caveat);
-                creation.add_caveat(caveat);
-            }
-            Self::Plain | Self::Container(_) => {}
-        }
-    }
-
-    fn observation(&self) -> Option<ObservationBody> {
-        match self {
-            Self::Plain => None,
-            Self::Build(build) => Some(build.observation()),
-            Self::Creation(creation) => Some(creation.observation()),
-            Self::Container(call) => call.observation(),
-            Self::Answer(build, _) if build.is_proven_by_answer() => Some(build.observation()),
-            Self::Answer(_, creation) => creation.recognised().map(|_| creation.observation()),
-        }
-    }
-
-    fn is_proven_by_answer(&self) -> bool {
-        match self {
-            Self::Plain => false,
-            Self::Build(build) | Self::Answer(build, _) => build.is_proven_by_answer(),
-            Self::Creation(creation) => creation.is_proven_by_answer(),
-            Self::Container(call) => call.is_proven_by_answer(),
-        }
-    }
-}
-
-fn context_limits(turn: &mut Turn<'_>) -> Option<(ContextLimits, Arc<()>)> {
-    let token = turn.memory.context_token(turn.limits.open_builds);
-    if token.is_none() {
-        turn.counters.contexts_unread += 1;
-    }
-    Some((turn.limits.context, token?))
 }
 
 fn blank_api(summary: &Summary, conn: &ConnFacts, now: Timestamp) -> ApiCall {

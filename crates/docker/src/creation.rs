@@ -129,6 +129,11 @@ impl CreationCall {
         }
     }
 
+    /// Bytes of the upload, which are not read.
+    pub(crate) const fn request_body(&mut self, at: Timestamp) {
+        self.creation.ended = at;
+    }
+
     /// The answer's status.
     pub(crate) fn response_head(&mut self, status: u16, at: Timestamp) {
         self.creation.ended = at;
@@ -162,12 +167,13 @@ impl CreationCall {
         self.conclude();
     }
 
-    /// Nothing more will come. `client_gone`: the connection was seen to end.
-    pub(crate) fn over(&mut self, client_gone: bool, at: Option<Timestamp>) {
-        if let (true, Some(at)) = (self.ending.is_canceled_by(client_gone), at) {
+    /// Nothing more will come. `gone`: when the connection was seen to end, if it was; that is then
+    /// the last that was seen of it.
+    pub(crate) fn over(&mut self, gone: Option<Timestamp>) {
+        if let (false, Some(at)) = (self.ending.end_seen(), gone) {
             self.creation.ended = at;
         }
-        for caveat in self.ending.over(client_gone) {
+        for caveat in self.ending.over(gone.is_some()) {
             self.add_caveat(caveat);
         }
         self.conclude();

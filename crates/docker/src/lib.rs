@@ -32,8 +32,8 @@ mod outcome;
 mod query;
 mod recognise;
 mod remote;
+mod role;
 mod route;
 mod summary;
 
 pub use api::{Api, ConnFacts, Counters, Limits};
-pub use content::context::ContextLimits;

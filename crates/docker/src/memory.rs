@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use tw_model::{ContainerEvent, Endpoint, FlowId, NetworkTag};
+use tw_model::{CallId, ContainerEvent, Endpoint, FlowId, NetworkTag};
 
 use crate::api::Limits;
 use crate::bounded::Bounded;
@@ -43,6 +43,7 @@ pub(crate) struct Memory {
     containers_dropped: u64,
     execs: Bounded<(HostKey, String), Box<ContainerEvent>>,
     remotes: Bounded<(FlowId, u64), OpenRemote>,
+    sessions: Bounded<(HostKey, String), CallId>,
     /// Every open context reader holds a clone.
     contexts: Arc<()>,
 }
@@ -56,6 +57,7 @@ impl Memory {
             containers_dropped: 0,
             execs: Bounded::new(limits.execs),
             remotes: Bounded::new(limits.open_builds),
+            sessions: Bounded::new(limits.execs),
             contexts: Arc::new(()),
         }
     }
@@ -132,6 +134,16 @@ impl Memory {
         self.execs.remove(&(host, id.to_owned())).map(|event| *event)
     }
 
+    /// A BuildKit client opened a session.
+    pub(crate) fn learn_session(&mut self, host: HostKey, id: String, call: CallId) {
+        self.sessions.insert((host, id), call);
+    }
+
+    /// The call that opened this session.
+    pub(crate) fn session(&self, host: HostKey, id: &str) -> Option<CallId> {
+        self.sessions.get(&(host, id.to_owned())).copied()
+    }
+
     /// A build waits for this file.
     pub(crate) fn wait_for(&mut self, build: (FlowId, u64), remote: OpenRemote) {
         self.remotes.insert(build, remote);
@@ -169,6 +181,7 @@ impl Memory {
             .saturating_add(self.containers_dropped)
             .saturating_add(self.execs.evicted())
             .saturating_add(self.remotes.evicted())
+            .saturating_add(self.sessions.evicted())
     }
 }
 

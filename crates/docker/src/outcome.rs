@@ -39,7 +39,7 @@ impl Ending {
     /// Would the end of the connection cancel it (Docker Engine API v1.43, ImageBuild: the build is
     /// canceled if the client drops the connection)? Not before an answer was seen: then the other
     /// direction may just not have been captured.
-    pub(crate) fn is_canceled_by(&self, client_gone: bool) -> bool {
+    fn is_canceled_by(&self, client_gone: bool) -> bool {
         let open = matches!(self.body, None | Some(BodyEnd::Cut));
         client_gone && open && self.status.is_some() && !self.made && !self.failed && !self.over
     }

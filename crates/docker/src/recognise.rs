@@ -44,7 +44,8 @@ pub(crate) fn is_specific(head: &RequestHead, target: &Target, route: Route) -> 
         Route::Build => is_specific_build(head, target),
         Route::ImageImport => target.query.first("fromSrc").is_some(),
         Route::ImagePull => target.query.first("fromImage").is_some(),
-        Route::Commit => target.query.first("container").is_some() && versioned,
+        Route::Commit => target.query.has_any(&["container"]) && target.query.has_any(&["repo"]),
+        Route::ImageLoad => versioned || is_archive(head),
         Route::ContainerCreate
         | Route::ContainerStart
         | Route::ContainerStop
@@ -59,22 +60,29 @@ pub(crate) fn is_specific(head: &RequestHead, target: &Target, route: Route) -> 
         | Route::ExecCreate
         | Route::ExecStart
         | Route::ExecInspect
-        | Route::ImageLoad
         | Route::ImageList
-        | Route::Ping => versioned,
+        | Route::Ping => versioned || is_id(target.object()),
         _ => false,
     }
 }
 
 /// A tar as body, or a context that the daemon is to fetch.
 fn is_specific_build(head: &RequestHead, target: &Target) -> bool {
+    is_archive(head)
+        || target.query.first("remote").is_some_and(is_fetchable)
+        || (head.header("x-registry-config").is_some() && target.query.has_any(&["t"]))
+}
+
+fn is_archive(head: &RequestHead) -> bool {
     let media = head.header("content-type").unwrap_or("").trim_start();
-    let tar = ["application/x-tar", "application/tar", "application/x-compressed"];
-    let tar = tar.iter().any(|known| {
+    ["application/x-tar", "application/tar"].iter().any(|known| {
         media.get(..known.len()).is_some_and(|start| start.eq_ignore_ascii_case(known))
-    });
-    let remote = target.query.first("remote").is_some_and(is_fetchable);
-    tar || remote || (head.header("x-registry-config").is_some() && target.query.has_any(&["t"]))
+    })
+}
+
+/// A container's or exec's id, whole or as the CLI shortens it.
+fn is_id(name: &str) -> bool {
+    matches!(name.len(), 12 | 64) && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// Docker Engine API v1.43, ImageBuild `remote`: an http(s) or git URL.

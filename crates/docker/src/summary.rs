@@ -95,6 +95,10 @@ impl Summary {
             record.url = Some(shown);
             return Some(target);
         }
+        if !target.starts_with('/') {
+            record.target = redact_value("", &target, secrets);
+            return None;
+        }
         let scheme = if tls { "https" } else { "http" };
         let host = record.host.clone().unwrap_or_else(|| record.server.to_string());
         let base = format!("{scheme}://{host}");

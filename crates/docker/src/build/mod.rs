@@ -8,8 +8,8 @@ mod params;
 use std::sync::Arc;
 
 use tw_model::{
-    ApiCall, Build, Caveat, Frontend, ObservationBody, Outcome, Secrets, Timestamp, Transport,
-    redact_url, redact_value,
+    ApiCall, Build, CallId, Caveat, Frontend, ObservationBody, Outcome, Secrets, Timestamp,
+    Transport, redact_url, redact_value,
 };
 use tw_proto::BodyEnd;
 
@@ -24,8 +24,8 @@ use crate::query::Query;
 use crate::route::Target;
 
 const MAX_URLS: usize = 256;
+const MAX_GROWTHS: u32 = 64;
 const MAX_FORM: usize = 64 * 1024;
-const DEFAULT_DOCKERFILE: &str = "Dockerfile";
 
 /// One build call.
 pub(crate) struct BuildCall {
@@ -37,9 +37,11 @@ pub(crate) struct BuildCall {
     context: Option<(ContextReader, Arc<()>)>,
     form: Option<Collected>,
     file: FileFacts,
-    answer: AnswerReader,
+    answer: Option<AnswerReader>,
+    said: AnswerFacts,
     ending: Ending,
     has_dockerfile: bool,
+    growths: u32,
 }
 
 /// What the Dockerfile says.
@@ -69,7 +71,7 @@ impl BuildCall {
         });
         call.form = form.then(|| Collected::new(MAX_FORM));
         let name = call.params.dockerfile.clone();
-        let name = name.as_deref().unwrap_or(DEFAULT_DOCKERFILE);
+        let name = name.as_deref().unwrap_or("");
         call.context = limits.map(|(limits, token)| (ContextReader::new(name, limits), token));
         if call.context.is_none() {
             call.add_caveat(Caveat::Truncated);
@@ -80,9 +82,7 @@ impl BuildCall {
 
     /// A build of which only the answer is seen.
     pub(crate) fn from_answer(api: &ApiCall, secrets: Secrets) -> Self {
-        let mut call = Self::blank(api, Frontend::Classic, secrets);
-        call.add_caveat(Caveat::OneDirection);
-        call
+        Self::blank(api, Frontend::Classic, secrets)
     }
 
     fn blank(api: &ApiCall, frontend: Frontend, secrets: Secrets) -> Self {
@@ -102,15 +102,22 @@ impl BuildCall {
             context: None,
             form: None,
             file: FileFacts::default(),
-            answer: AnswerReader::new(secrets),
+            answer: None,
+            said: AnswerFacts::default(),
             ending: Ending::default(),
             has_dockerfile: false,
+            growths: 0,
         }
     }
 
     /// Session that carries the rest of a BuildKit build.
     pub(crate) fn session(&self) -> Option<&str> {
         self.params.session.as_deref()
+    }
+
+    /// Another call belongs to it.
+    pub(crate) fn join(&mut self, call: CallId) {
+        self.build.calls.push(call);
     }
 
     /// `remote=` as sent, where the daemon fetches it.
@@ -120,7 +127,7 @@ impl BuildCall {
 
     /// A reader for what the daemon fetches as context.
     pub(crate) fn fetched_context(&self, limits: ContextLimits) -> ContextReader {
-        ContextReader::new(self.params.dockerfile.as_deref().unwrap_or(DEFAULT_DOCKERFILE), limits)
+        ContextReader::new(self.params.dockerfile.as_deref().unwrap_or(""), limits)
     }
 
     /// Something weakens it.
@@ -132,7 +139,8 @@ impl BuildCall {
     }
 
     /// Bytes of the uploaded context, or of a form.
-    pub(crate) fn request_body(&mut self, bytes: &[u8]) {
+    pub(crate) fn request_body(&mut self, bytes: &[u8], at: Timestamp) {
+        self.build.ended = at;
         if let Some(form) = &mut self.form {
             form.push(bytes);
         }
@@ -152,8 +160,7 @@ impl BuildCall {
         }
     }
 
-    /// No more of the request will come. Gives the anomalies of the context: malformed or over a
-    /// limit.
+    /// No more of the request will come. Says whether the context is malformed or over a limit.
     pub(crate) fn request_end(&mut self) -> bool {
         if let Some(mut form) = self.form.take() {
             self.read_form(&form.take());
@@ -174,31 +181,38 @@ impl BuildCall {
     pub(crate) fn response_head(&mut self, status: u16, at: Timestamp) {
         self.build.ended = at;
         self.ending.head(status);
+        self.answer = Some(AnswerReader::new(self.params.args.clone(), self.secrets));
         self.refresh();
     }
 
-    /// Bytes of the answer. Says whether it told something new.
+    /// Bytes of the answer. Says whether it told something new; after [`MAX_GROWTHS`] times only
+    /// its end does.
     pub(crate) fn response_body(&mut self, bytes: &[u8], at: Timestamp) -> bool {
         self.build.ended = at;
-        let before = self.answer.facts().size();
-        self.answer.push(bytes);
-        let grown = self.answer.facts().size() != before;
-        if grown {
-            self.refresh();
+        let Some(answer) = &mut self.answer else { return false };
+        let before = answer.announced_steps();
+        answer.push(bytes);
+        if answer.announced_steps() == before || self.growths >= MAX_GROWTHS {
+            return false;
         }
-        grown
+        self.growths += 1;
+        self.said = answer.so_far();
+        self.refresh();
+        true
     }
 
     /// Missing bytes of the answer.
     pub(crate) fn response_gap(&mut self, bytes: u64, at: Timestamp) {
         self.build.ended = at;
         self.add_caveat(Caveat::Gaps);
-        self.answer.gap(bytes);
+        if let Some(answer) = &mut self.answer {
+            answer.gap(bytes);
+        }
     }
 
     /// The answer is over.
     pub(crate) fn response_end(&mut self, end: BodyEnd, at: Timestamp) {
-        self.answer.end();
+        self.finish_answer();
         if end != BodyEnd::Cut {
             self.build.ended = at;
         }
@@ -206,13 +220,16 @@ impl BuildCall {
         self.refresh();
     }
 
-    /// Nothing more will come. `client_gone`: the connection was seen to end.
-    pub(crate) fn over(&mut self, client_gone: bool, at: Option<Timestamp>) {
+    /// Nothing more will come. `gone`: when the connection was seen to end, if it was; that is then
+    /// the last that was seen of it.
+    pub(crate) fn over(&mut self, gone: Option<Timestamp>) {
         self.request_end();
-        if let (true, Some(at)) = (self.ending.is_canceled_by(client_gone), at) {
+        self.finish_answer();
+        self.refresh();
+        if let (false, Some(at)) = (self.build.end_seen, gone) {
             self.build.ended = at;
         }
-        for caveat in self.ending.over(client_gone) {
+        for caveat in self.ending.over(gone.is_some()) {
             self.add_caveat(caveat);
         }
         self.refresh();
@@ -236,12 +253,18 @@ impl BuildCall {
 
     /// Does the answer itself prove that something was built?
     pub(crate) fn is_proven_by_answer(&self) -> bool {
-        !self.answer.facts().steps.is_empty()
+        !self.said.steps.is_empty()
     }
 
     /// Does the uploaded context prove that a build was asked for?
     pub(crate) const fn is_proven_by_context(&self) -> bool {
         self.has_dockerfile
+    }
+
+    fn finish_answer(&mut self) {
+        if let Some(answer) = self.answer.take() {
+            self.said = answer.finish();
+        }
     }
 
     /// dockerd 20.10 reads no form; another daemon may. The query wins.
@@ -277,8 +300,9 @@ impl BuildCall {
         if facts.gap {
             self.add_caveat(Caveat::Gaps);
         }
-        // With `remote=` an upload is ignored by the daemon; without bytes there was none.
-        if !remote && facts.context.bytes > 0 {
+        // With `remote=` an upload is ignored by the daemon; without bytes there was none; a lone
+        // Dockerfile is no context.
+        if !remote && facts.context.bytes > 0 && !facts.plain_dockerfile {
             self.build.context = Some(facts.context);
         }
         if let (false, Some(text)) = (remote, facts.dockerfile) {
@@ -298,7 +322,7 @@ impl BuildCall {
 
     /// Puts together what the query, the Dockerfile and the answer say.
     fn refresh(&mut self) {
-        let answer = self.answer.facts();
+        let answer = &self.said;
         let build = &mut self.build;
         build.base_images = either(&self.file.base_images, &answer.base_images);
         build.steps = either(&answer.steps, &self.file.steps);

@@ -27,15 +27,14 @@ pub(crate) struct Params {
 }
 
 impl Params {
-    /// Docker Engine API v1.43, ImageBuild; Podman's libpod API v4, ImageBuildLibpod, where
-    /// `dockerfile` may be a JSON array.
+    /// Docker Engine API v1.43, ImageBuild; Podman's libpod API v4, ImageBuildLibpod.
     pub(crate) fn read(query: &Query) -> Self {
         let named = |key| query.first(key).map(|text| bounded(text, MAX_NAME));
         let session = named("session");
         let remote = query.first("remote").map(|url| bounded(url, MAX_URL));
         Self {
             tags: query.all("t").take(MAX_TAGS).map(|tag| bounded(tag, MAX_NAME)).collect(),
-            dockerfile: query.first("dockerfile").map(dockerfile_name),
+            dockerfile: query.first("dockerfile").map(|name| bounded(name, MAX_PATH)),
             // The CLI's placeholder for "comes by the session".
             remote: remote.filter(|remote| remote != "client-session"),
             args: query.first("buildargs").map(build_args).unwrap_or_default(),
@@ -46,14 +45,6 @@ impl Params {
             buildkit: query.first("version") == Some("2"),
         }
     }
-}
-
-fn dockerfile_name(text: &str) -> String {
-    if !text.starts_with('[') {
-        return bounded(text, MAX_PATH);
-    }
-    let names = Json::read(text.as_bytes()).value;
-    names.texts().first().map_or_else(|| bounded(text, MAX_PATH), |name| bounded(name, MAX_PATH))
 }
 
 /// A JSON object of strings; `null` means "as in the client's environment" and says nothing.
@@ -71,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parameters_of_docker_and_podman() {
+    fn parameters() {
         let query = "t=a:1&t=b&dockerfile=sub%2FDockerfile.x&remote=http://h/D&target=run\
             &buildargs=%7B%22A%22%3A%22b%22%2C%22N%22%3Anull%7D&platform=linux/arm64&networkmode=host";
         let params = Params::read(&Query::read(query));
@@ -81,8 +72,6 @@ mod tests {
         assert_eq!(params.args.into_iter().collect::<Vec<_>>(), [("A".into(), "b".into())]);
         assert_eq!(params.target.as_deref(), Some("run"));
         assert_eq!(params.network_mode.as_deref(), Some("host"));
-        let podman = Params::read(&Query::read("dockerfile=[%22Containerfile%22]"));
-        assert_eq!(podman.dockerfile.as_deref(), Some("Containerfile"));
     }
 
     #[test]

@@ -5,8 +5,6 @@
 
 mod create;
 mod risk;
-#[cfg(test)]
-mod tests;
 
 use std::sync::Arc;
 
@@ -204,6 +202,15 @@ impl ContainerCall {
             }
             _ => {}
         }
+    }
+
+    /// Nothing more will come. `gone`: when the connection was seen to end, if it was; an exec that
+    /// it carried has ended then.
+    pub(crate) fn over(&mut self, gone: Option<Timestamp>, memory: &mut Memory) {
+        if let (Kind::ExecStart, Some(at)) = (self.kind, gone) {
+            self.event.ended = at;
+        }
+        self.settle(memory);
     }
 
     /// Bytes on a hijacked connection: the exec is still running.

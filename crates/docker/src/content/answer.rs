@@ -63,6 +63,7 @@ pub(crate) struct AnswerFacts {
 ///
 /// Docker Engine API, `ImageBuild`, `ImageCreate`, `ImageLoad`, `ImageCommit`. Observed: dockerd
 /// 20.10.24 (`Step 1/3 : FROM …`), podman 4.3.1 (`STEP 1/3: FROM …`).
+#[derive(Clone)]
 pub(crate) struct AnswerReader {
     build_args: BTreeMap<String, String>,
     secrets: Secrets,
@@ -119,6 +120,16 @@ impl AnswerReader {
             self.partial.clear();
             self.skipping = true;
         }
+    }
+
+    /// Steps announced so far: tells when [`so_far`](Self::so_far) has more to say.
+    pub(crate) const fn announced_steps(&self) -> usize {
+        self.announced.len()
+    }
+
+    /// What was said so far. Costs a copy and reading the steps.
+    pub(crate) fn so_far(&self) -> AnswerFacts {
+        self.clone().finish()
     }
 
     /// No more bytes will come.

@@ -40,6 +40,7 @@ pub(crate) fn find(text: &str) -> Vec<String> {
 }
 
 /// [`find`] over several texts that share one set of limits.
+#[derive(Clone)]
 pub(crate) struct Finder {
     urls: Vec<String>,
     seen: HashSet<String>,
