@@ -108,6 +108,7 @@ impl Exchange {
         sink: &mut dyn FnMut(Observation),
     ) {
         self.fresh |= !self.response_ended;
+        self.summary.over();
         self.with_call(|call| call.over(client_gone, turn));
         self.tell(at, sink);
     }

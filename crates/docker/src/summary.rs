@@ -56,6 +56,7 @@ impl Summary {
             sha256: None,
             executable: false,
             complete: false,
+            last: false,
             proxy: event.via.map(|(_, kind)| kind),
             started: at.timestamp,
             ended: at.timestamp,
@@ -160,6 +161,7 @@ impl Summary {
             self.record.ended = at.timestamp;
         }
         self.record.complete = end == BodyEnd::Complete && !self.gap;
+        self.record.last = true;
         if !self.record.complete || self.record.body_bytes == 0 {
             return;
         }
@@ -168,6 +170,11 @@ impl Summary {
             push_hex(&mut text, hasher.finalize().iter().copied());
             self.record.sha256 = Some(text);
         }
+    }
+
+    /// Nothing more will come of it.
+    pub(crate) const fn over(&mut self) {
+        self.record.last = true;
     }
 
     /// What is known so far.

@@ -13,7 +13,7 @@ use tw_model::{
     Via,
 };
 use tw_proto::{Event, HttpEventKind, Reader};
-use tw_stream::{Flow, Interest, StreamEvent, Table};
+use tw_stream::{CloseReason, Flow, Interest, StreamEvent, Table};
 use tw_wire::{Decoded, Decoder, Frame};
 
 /// Names kept with one connection.
@@ -155,9 +155,12 @@ impl Rest {
                 self.anomaly(kind, ends, Some(flow.protocol), at, sink);
                 return;
             }
-            StreamEvent::Close(_) => {
+            StreamEvent::Close(reason) => {
                 self.read(flow, at, event, sink);
-                self.api.close(flow.id, at, sink);
+                match reason {
+                    CloseReason::Fin | CloseReason::Reset => self.api.close(flow.id, at, sink),
+                    _ => self.api.forget(flow.id, at, sink),
+                }
                 self.connection(flow, at, true, sink);
                 return;
             }

@@ -141,6 +141,7 @@ pub fn connection(id: u64, from: &str, to: &str, port: u16, start: f64) -> Conne
         truncated: false,
         via: Via::Packets,
         names: Vec::new(),
+        tunnel: None,
         ended: true,
     }
 }
@@ -322,6 +323,7 @@ pub fn get(
         body_bytes: 900,
         sha256: Some("ab".repeat(32)),
         executable: false,
+        last: true,
         complete: true,
         proxy: None,
         started: at(when),
