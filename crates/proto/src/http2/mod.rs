@@ -109,7 +109,7 @@ impl Http2 {
                         // The preface was not sent in this direction: these are the server's frames.
                         half.start = Start::Frames;
                         let begun = PREFACE.get(..matched).unwrap_or_default();
-                        self.request_direction.get_or_insert(direction.reversed());
+                        self.request_direction.get_or_insert_with(|| direction.reversed());
                         self.frames(direction, &mut &*begun, out);
                         continue;
                     };
@@ -214,7 +214,7 @@ impl Http2 {
             HEADERS | PUSH_PROMISE => self.begin_block(direction, frame, payload, out),
             CONTINUATION => self.continue_block(direction, frame, payload, out),
             RST_STREAM => {
-                self.reset(frame.stream, out);
+                self.reset(direction, frame.stream, out);
                 Ok(())
             }
             _ => Ok(()),
@@ -379,20 +379,23 @@ impl Http2 {
         }
     }
 
-    /// RFC 9113 §6.4. Streams that are reset as fast as they are opened (CVE-2023-44487) cost
-    /// nothing here, but are worth a word.
-    fn reset(&mut self, id: u32, out: &mut Out<'_>) {
-        let Some(direction) = self.request_direction else {
-            return;
-        };
-        let Some(mut stream) = self.streams.remove(id) else {
+    /// RFC 9113 §6.4. An answer that was on its way when the client gave up is still read. Streams
+    /// that are reset as fast as they are opened (CVE-2023-44487) cost nothing here, but are worth
+    /// a word.
+    fn reset(&mut self, from: Direction, id: u32, out: &mut Out<'_>) {
+        let (Some(direction), Some(stream)) = (self.request_direction, self.streams.get_mut(id))
+        else {
             return;
         };
         let unanswered = matches!(stream.response, Message::Due);
         stream.cut(direction, out);
-        self.resets = self.resets.saturating_add(u32::from(unanswered));
-        if unanswered && self.resets == out.limits.resets {
-            self.limit(out);
+        if from == direction && unanswered {
+            self.resets = self.resets.saturating_add(1);
+            if self.resets == out.limits.resets {
+                self.limit(out);
+            }
+        } else {
+            self.streams.remove(id);
         }
     }
 

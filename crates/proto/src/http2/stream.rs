@@ -74,8 +74,8 @@ impl Streams {
         }
     }
 
-    pub(super) fn remove(&mut self, id: u32) -> Option<Stream> {
-        self.0.remove(&id)
+    pub(super) fn remove(&mut self, id: u32) {
+        self.0.remove(&id);
     }
 
     pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut Stream> {
@@ -161,9 +161,11 @@ impl Stream {
     ) {
         let exchange = self.exchange;
         let message = self.message(part);
-        let Message::Body { codings, lost } = std::mem::replace(message, Message::Ended) else {
+        let Message::Body { codings, lost } = message else {
             return;
         };
+        let (codings, lost) = (codings.take(), *lost);
+        *message = Message::Ended;
         if let Some(mut codings) = codings {
             let mut start = Vec::new();
             codings.finish(&mut |bytes| start.extend_from_slice(bytes));

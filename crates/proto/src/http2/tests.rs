@@ -198,8 +198,9 @@ fn pushed_streams_and_resets() {
         down([settings(), frame(5, END_HEADERS, 1, &promise), response(2, END_STREAM)].concat()),
         up(frame(3, 0, 1, &[0, 0, 0, 8])),
         up(frame(0, END_STREAM, 1, b"late")),
+        down(response(1, END_STREAM)),
     ]);
-    assert_eq!(lines, ["0 > POST /a HTTP/2 host=h", "0 > Cut"]);
+    assert_eq!(lines, ["0 > POST /a HTTP/2 host=h", "0 > Cut", "0 < HTTP/2 200", "0 < Complete"]);
 }
 
 #[test]
