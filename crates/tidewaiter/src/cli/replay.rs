@@ -58,7 +58,7 @@ fn replay<M: Memory>(
         }
         Ok(())
     };
-    let read = common::read(&args.captures, pipeline, &mut stream)?;
+    let read = common::read(&args.captures, &args.reading, pipeline, &mut stream)?;
     out.flush().context("cannot write to standard output")?;
     Ok(read)
 }
