@@ -17,10 +17,12 @@ mod names;
 mod observation;
 mod redact;
 mod time;
+mod tls_shape;
 
 pub use api_call::{ApiCall, CallId, Route};
 pub use build::{
-    Build, BuildId, Context, CreationKind, Destination, Frontend, ImageCreation, Outcome, Transport,
+    Build, BuildId, Context, CreationKind, Destination, Frontend, ImageCreation, Inference,
+    Outcome, Transport,
 };
 pub use connection::{AppProtocol, Connection, ConnectionState, Direction, FlowId, Opener, Via};
 pub use container::{ContainerAction, ContainerEvent, Risk};
@@ -38,3 +40,4 @@ pub use redact::{
     redacted,
 };
 pub use time::Timestamp;
+pub use tls_shape::{BuilderLines, TlsShape, Upgraded};

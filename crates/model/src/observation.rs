@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::{
     ApiCall, Build, Connection, ContainerEvent, Endpoint, Evidence, HttpExchange, ImageCreation,
-    NameAnswer, Protocol, Timestamp, TlsHello,
+    NameAnswer, Protocol, Timestamp, TlsHello, TlsShape,
 };
 
 /// Something seen, with where it stands. Observations of one kind and identity replace earlier ones.
@@ -37,6 +37,8 @@ pub enum ObservationBody {
     NameAnswer(NameAnswer),
     /// A TLS hello.
     Tls(TlsHello),
+    /// The shape of an exchange in TLS that cannot be read.
+    TlsShape(Box<TlsShape>),
     /// Something that ought not to be.
     Anomaly(Anomaly),
 }
