@@ -118,13 +118,13 @@ impl Random {
 }
 
 #[derive(Default)]
-struct Told {
+pub(crate) struct Told {
     lines: Vec<String>,
     body: Option<(String, Vec<u8>)>,
 }
 
 impl Told {
-    fn take(&mut self, event: Event<'_>) {
+    pub(crate) fn take(&mut self, event: Event<'_>) {
         let line = match event {
             Event::Http(http) => {
                 let via = http.via.map_or_else(String::new, |(to, _)| format!(" via {to}"));
@@ -205,7 +205,7 @@ impl Told {
         }
     }
 
-    fn finish(mut self) -> Vec<String> {
+    pub(crate) fn finish(mut self) -> Vec<String> {
         self.flush();
         self.lines
     }
