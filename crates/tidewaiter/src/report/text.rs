@@ -38,8 +38,7 @@ impl Page<'_> {
     /// A paragraph from the wire or about it, wrapped and indented.
     fn paragraph(&mut self, indent: usize, text: &str) {
         let pad = " ".repeat(indent);
-        let options =
-            textwrap::Options::new(WIDTH).initial_indent(&pad).subsequent_indent(&pad);
+        let options = textwrap::Options::new(WIDTH).initial_indent(&pad).subsequent_indent(&pad);
         for line in textwrap::wrap(&terminal(text), options) {
             let _ = writeln!(self.out, "{line}");
         }
@@ -49,8 +48,7 @@ impl Page<'_> {
     fn field(&mut self, indent: usize, label: &str, value: &str) {
         let first = format!("{}{label:<14}", " ".repeat(indent));
         let rest = " ".repeat(indent + 14);
-        let options =
-            textwrap::Options::new(WIDTH).initial_indent(&first).subsequent_indent(&rest);
+        let options = textwrap::Options::new(WIDTH).initial_indent(&first).subsequent_indent(&rest);
         for line in textwrap::wrap(&terminal(value), options) {
             let _ = writeln!(self.out, "{line}");
         }
