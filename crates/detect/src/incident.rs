@@ -116,8 +116,12 @@ fn incident(scene: &Scene<'_>, id: String, members: &[&Draft]) -> Option<Inciden
         members.iter().flat_map(|d| d.finding.caveats.iter().copied()).collect();
     let techniques: BTreeSet<&String> =
         members.iter().flat_map(|d| d.finding.techniques.iter()).collect();
+    let about = |d: &Draft| d.finding.destination.as_ref().and_then(|to| to.ip);
+    let findings =
+        members.iter().filter_map(|d| Some((about(d)?, d.finding.id.as_str()))).collect();
     let timeline =
-        Timeline { scene, members, owners: &owners, clients: &clients, started, ended }.entries();
+        Timeline { scene, members, owners: &owners, clients: &clients, findings, started, ended }
+            .entries();
     let started = timeline.first().map_or(started, |e| started.min(e.timestamp));
     Some(Incident {
         id,
@@ -140,6 +144,8 @@ struct Timeline<'s, 'a> {
     members: &'s [&'s Draft],
     owners: &'s BTreeSet<Owner>,
     clients: &'s BTreeSet<IpAddr>,
+    /// Findings about an address.
+    findings: BTreeMap<IpAddr, &'s str>,
     started: Timestamp,
     ended: Timestamp,
 }
@@ -203,10 +209,7 @@ impl Timeline<'_, '_> {
     }
 
     fn contact_entry(&self, contact: &Contact<'_>) -> TimelineEntry {
-        let about = |draft: &&&Draft| {
-            draft.finding.destination.as_ref().is_some_and(|d| d.ip.is_some() && d.ip == contact.ip)
-        };
-        let finding = self.members.iter().find(about).map(|d| d.finding.id.clone());
+        let finding = contact.ip.and_then(|ip| self.findings.get(&ip)).map(|id| (*id).to_owned());
         let mut place = contact
             .ip
             .map_or_else(String::new, |ip| tw_model::Endpoint::new(ip, contact.port).to_string());

@@ -231,4 +231,25 @@ mod tests {
         assert_eq!(tenant_of("github.com", "https://github.com//a"), "github.com/a");
         assert_eq!(tenant_of("github.com", "/"), "github.com");
     }
+
+    #[test]
+    fn no_text_from_the_wire_upsets_the_readers() {
+        let alphabet: Vec<char> = "a.:/@[]?#*\\%é\u{202e}0-".chars().collect();
+        let mut seed = 0x2545_f491_4f6c_dd1du64;
+        for _ in 0..20_000 {
+            let mut text = String::new();
+            for _ in 0..seed % 24 {
+                seed ^= seed << 13;
+                seed ^= seed >> 7;
+                seed ^= seed << 17;
+                text.extend(alphabet.get(usize::try_from(seed % 64).unwrap() % alphabet.len()));
+            }
+            if let Some((host, _)) = host_of(&text) {
+                assert!(!host.is_empty() && !host.contains('/'), "{text:?}");
+                assert!(tenant_of(&host, &text).starts_with(&host));
+            }
+            assert!(normalised(&text).is_none_or(|name| !name.ends_with('.')));
+            seed = seed.wrapping_add(1);
+        }
+    }
 }

@@ -136,3 +136,21 @@ fn a_docker_host_outside_every_network_is_watched_once_its_api_answered() {
     let facts = learn(&[answered, observe(3.0, 1, ObservationBody::Connection(out))]);
     assert_eq!(facts[1], format!("203.0.113.5 address {EVIL}"));
 }
+
+#[test]
+fn a_name_that_another_host_asked_for_is_not_this_host_s_unless_it_is_the_resolver() {
+    let by_office = dns("10.10.20.11", "intranet.example", "192.0.2.80", 1.0);
+    let facts = learn(&[by_office, connect(1, "192.0.2.80", 80, 2.0)]);
+    assert!(!facts.iter().any(|f| f.contains("name intranet")));
+    let to_resolver = dns(HOST, "unrelated.example", "192.0.2.81", 0.5);
+    let by_resolver = dns("10.10.4.53", "mirror.example", "192.0.2.80", 1.0);
+    let facts = learn(&[to_resolver, by_resolver, connect(1, "192.0.2.80", 80, 2.0)]);
+    assert!(facts.contains(&format!("{HOST} name mirror.example")));
+}
+
+#[test]
+fn an_inferred_build_makes_no_builder() {
+    let mut b = build("x", CI, 0.0, 1.0, &[]);
+    b.frontend = Frontend::Inferred;
+    assert!(learn(&[built(b)]).is_empty());
+}
