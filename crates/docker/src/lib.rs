@@ -31,6 +31,7 @@ mod memory;
 mod outcome;
 mod query;
 mod recognise;
+mod registry;
 mod remote;
 mod role;
 mod route;
