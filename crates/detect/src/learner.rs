@@ -10,7 +10,7 @@ use std::net::IpAddr;
 
 use tw_model::{
     ApiCall, Build, Connection, ConnectionState, FlowId, Frontend, HttpExchange, ImageCreation,
-    NameAnswer, NetworkTag, Observation, ObservationBody, Opener, Outcome, Timestamp, TlsHello,
+    NameAnswer, Observation, ObservationBody, Opener, Outcome, Timestamp, TlsHello,
 };
 
 use crate::destination::is_download;
@@ -113,7 +113,7 @@ impl Learner {
     }
 
     fn name_answer(&mut self, answer: &NameAnswer, at: Timestamp, sink: &mut dyn FnMut(Fact<'_>)) {
-        let environment = self.environments.id_of(answer.client.ip, NetworkTag::default());
+        let environment = self.environments.id_of(answer.client.ip, answer.tag);
         let host = answer.client.ip.to_canonical();
         let names = names_of(answer);
         let Some(asked) = names.first().filter(|_| self.is_inside(environment, host)) else {

@@ -162,7 +162,7 @@ pub enum Event<'a> {
     /// The hello of the client and, where it came, of the server: sent once, when the server's is
     /// there, or cannot come any more. `flow`, `client` and `server` are filled in by the reader.
     Tls(TlsHello),
-    /// A DNS response.
+    /// A DNS response; the owner of the connection fills in `tag`.
     Dns(NameAnswer),
     /// A proxy's tunnel was opened to `host:port`.
     Tunnel(&'a str, ProxyKind),

@@ -12,7 +12,8 @@ use crate::tls::Tls;
 
 /// The protocol that the bytes of a connection belong to.
 pub(crate) enum Level {
-    Probing(Box<Probing>),
+    /// In place: most connections of a scan never get further, and should cost nothing more.
+    Probing(Probing),
     Http1(Box<Http1>),
     Http2(Box<Http2>),
     Tls(Box<Tls>),

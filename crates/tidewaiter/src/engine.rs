@@ -250,7 +250,8 @@ impl Rest {
                 }
                 sink(observed(at, flow.user.first, ObservationBody::Tls(hello)));
             }
-            Event::Dns(answer) => {
+            Event::Dns(mut answer) => {
+                answer.tag = flow.tag;
                 sink(observed(at, None, ObservationBody::NameAnswer(answer)));
             }
             Event::Tunnel(authority, kind) => {

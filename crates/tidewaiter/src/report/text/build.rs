@@ -134,7 +134,10 @@ fn destinations(page: &mut Page<'_>, destinations: &[Destination]) {
     for destination in destinations {
         let known = if destination.known { "known" } else { "NEW" };
         let named = if destination.named { ", named by the build" } else { "" };
-        let names: Vec<&str> = destination.names.iter().map(|entry| entry.name.as_str()).collect();
+        let mut names: Vec<&str> =
+            destination.names.iter().map(|entry| entry.name.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
         let also = if names.is_empty() { String::new() } else { format!(" = {}", names.join(", ")) };
         let end = tw_model::Endpoint::new(destination.ip, destination.port);
         let text = format!(

@@ -61,12 +61,8 @@ fn header(page: &mut Page<'_>, incident: &Incident) {
 fn one(page: &mut Page<'_>, finding: &Finding) {
     let style = paint(finding.severity);
     let verdict = finding.verdict.map_or_else(String::new, |verdict| format!(", {}", name(&verdict)));
-    let _ = writeln!(
-        page.out,
-        "    {style}{:<8}{style:#}  {}",
-        word(finding.severity),
-        super::terminal(&finding.title)
-    );
+    let first = format!("    {style}{:<8}{style:#}  ", word(finding.severity));
+    page.wrapped(&first, &" ".repeat(14), &finding.title);
     page.field(14, "rule", &format!("{}{verdict}", name(&finding.rule)));
     if let Some(destination) = &finding.destination {
         let names: Vec<String> = destination
