@@ -7,7 +7,7 @@ use tw_proto::{BodyEnd, HttpEvent, HttpEventKind, HttpVersion, RequestHead, Resp
 
 use crate::api::ConnFacts;
 use crate::build::BuildCall;
-use crate::buildkit::Synced;
+use crate::buildkit::{Synced, is_grpc};
 use crate::call::{Call, Turn};
 use crate::content::context::ContextFacts;
 use crate::memory::HostKey;
@@ -261,9 +261,8 @@ impl Exchange {
     ) {
         self.note(at);
         // Secrets cross gRPC calls: nothing of their bodies is kept, not even a digest.
-        let is_grpc =
-            head.header("content-type").is_some_and(|kind| kind.starts_with("application/grpc"))
-                || head.version == HttpVersion::Http2 && !self.request_seen;
+        let is_grpc = head.header("content-type").is_some_and(is_grpc)
+            || head.version == HttpVersion::Http2 && !self.request_seen;
         self.summary.response(head, conn.hash && !is_grpc, turn.secrets, at);
         self.fresh = true;
         if let (Some(url), Some(location)) = (&self.url, head.header("location")) {
