@@ -16,7 +16,7 @@ use crate::ledger::Ledger;
 use crate::names::{HostList, NameRecord, host_of};
 use crate::policy::Policy;
 use crate::sighting::{Asked, Exchange, Sighting};
-use crate::transfer::AskedRegistries;
+use crate::transfer::{AskedRegistries, was_asked};
 use crate::{Answer, Knowledge};
 
 /// A conversation that a docker host opened, or one authority that it asked a proxy for.
@@ -297,12 +297,8 @@ impl<'a> Reading<'_, 'a> {
         names: &[DestinationName],
         c: &Connection,
     ) -> bool {
-        let asked = |name: &str| {
-            let windows = self.asked_registries.get(&(host, name.to_owned()));
-            windows.into_iter().flatten().any(|(from, to)| (*from..=*to).contains(&c.first))
-        };
         let is_listed = names.iter().any(|n| self.is_listed(&n.name, Some(c.responder.port)));
-        !is_listed && (asked(&ip.to_string()) || names.iter().any(|n| asked(&n.name)))
+        !is_listed && was_asked(self.asked_registries, host, Some(ip), names, c.first)
     }
 
     /// A registry that the store knows by the name that DNS gives this address.

@@ -194,6 +194,10 @@ impl Timeline<'_, '_> {
     fn contacts(&self, entries: &mut Vec<TimelineEntry>) {
         for owner in self.owners {
             for (contact, _) in self.scene.contacts_of(*owner) {
+                let is_told = self.scene.transfers_by_flow.contains_key(&contact.flow);
+                if is_told && contact.registry != Registry::No {
+                    continue;
+                }
                 entries.push(self.contact_entry(contact));
             }
         }

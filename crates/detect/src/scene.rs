@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use tw_model::{ApiCall, CallId, Caveat, ContainerAction, Endpoint, Evidence, FlowId, Timestamp};
 
 use crate::Knowledge;
-use crate::destination::{Contact, Reading};
+use crate::destination::{Contact, Reading, Registry};
 use crate::environment::{EnvironmentId, Environments};
 use crate::freshness::{Level, level};
 use crate::host::{HostId, HostMap};
@@ -16,7 +16,7 @@ use crate::life::{Life, lives};
 use crate::maker::{Deployed, Maker, makers};
 use crate::names::HostList;
 use crate::policy::Policy;
-use crate::transfer::{Joining, Transfer, asked_registries, known_registries};
+use crate::transfer::{Joining, Transfer, asked_registries, known_registries, was_asked};
 use crate::window::{Attribution, Owner, Phase, Windows};
 
 /// The lists that contacts are judged by.
@@ -118,6 +118,16 @@ impl<'a> Scene<'a> {
             .into_iter()
             .map(|contact| {
                 let attribution = windows.attribute(&contact);
+                let by_call = contact.registry != Registry::No
+                    && was_asked(
+                        &asked_registries,
+                        contact.host,
+                        contact.ip,
+                        &contact.names,
+                        contact.at,
+                    );
+                // What a pull or push was asked for is no part of a build that happens to be open.
+                let attribution = attribution.filter(|a| a.named || !by_call);
                 (contact, attribution)
             })
             .collect();

@@ -2,9 +2,11 @@
 //! to each other, and what was asked of a Docker API, are one transfer where both were seen.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use tw_model::{
-    AppProtocol, CallId, Evidence, FlowId, RegistryAction, RegistryVerb, RegistryVia, Timestamp,
+    AppProtocol, CallId, DestinationName, Evidence, FlowId, RegistryAction, RegistryVerb,
+    RegistryVia, Timestamp,
 };
 
 use crate::Knowledge;
@@ -307,6 +309,23 @@ pub(crate) fn asked_registries(
         }
     }
     asked
+}
+
+/// Was a daemon of this host just asked for an image from there, or to push one?
+pub(crate) fn was_asked(
+    asked: &AskedRegistries,
+    host: HostId,
+    ip: Option<IpAddr>,
+    names: &[DestinationName],
+    at: Timestamp,
+) -> bool {
+    let is_open = |name: String| {
+        let windows = asked.get(&(host, name));
+        windows.into_iter().flatten().any(|(from, to)| (*from..=*to).contains(&at))
+    };
+    !asked.is_empty()
+        && (ip.is_some_and(|ip| is_open(ip.to_string()))
+            || names.iter().any(|n| is_open(n.name.clone())))
 }
 
 /// Registries, by name and port, that the store knew when they were first spoken to.

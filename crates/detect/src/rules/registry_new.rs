@@ -143,8 +143,7 @@ fn draft(
     if !runs.is_empty() {
         summary.push_str(" A container of that image was then started.");
     }
-    let caveats: BTreeSet<Caveat> =
-        contacts.iter().flat_map(|c| c.caveats.iter().copied()).collect();
+    let caveats = caveats(contacts);
     if let Some(sentence) = unseen(&caveats) {
         summary.push(' ');
         summary.push_str(&sentence);
@@ -198,6 +197,21 @@ fn draft(
         last: contacts.iter().map(|c| c.connection.last).max().unwrap_or(finding.timestamp),
         finding,
     })
+}
+
+/// A failed attempt at TLS hides nothing where the registry was then spoken to in clear.
+fn caveats(contacts: &[&Contact<'_>]) -> BTreeSet<Caveat> {
+    let mut caveats: BTreeSet<Caveat> =
+        contacts.iter().flat_map(|c| c.caveats.iter().copied()).collect();
+    if contacts.iter().any(|c| !c.exchanges.is_empty()) {
+        caveats.remove(&Caveat::TlsOpaque);
+    }
+    if contacts.iter().any(|c| c.freshness.unavailable) {
+        caveats.insert(Caveat::StoreUnavailable);
+    } else if contacts.iter().any(|c| c.freshness.level == Level::Unknown) {
+        caveats.insert(Caveat::NoBaseline);
+    }
+    caveats
 }
 
 fn transfers<'s, 'a>(
