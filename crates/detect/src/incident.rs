@@ -364,7 +364,7 @@ fn container_entry(title: &str, held: &Held<ContainerEvent>) -> TimelineEntry {
     let mut text = format!("{} {verb} container {title}", event.client);
     match event.action {
         ContainerAction::Create if !event.risks.is_empty() => {
-            let risks: Vec<String> = event.risks.iter().map(|risk| format!("{risk:?}")).collect();
+            let risks: Vec<&str> = event.risks.iter().map(|risk| risk.phrase()).collect();
             text.push_str(&format!(", with {}", list(&risks, 8)));
         }
         ContainerAction::Exec => {

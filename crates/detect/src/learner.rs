@@ -10,8 +10,8 @@ use std::net::IpAddr;
 
 use tw_model::{
     ApiCall, Build, Connection, ConnectionState, FlowId, Frontend, HttpExchange, ImageCreation,
-    NameAnswer, NetworkTag, Observation, ObservationBody, Opener, Outcome, RegistryAction,
-    RegistryVerb, RegistryVia, Timestamp, TlsHello,
+    NameAnswer, Observation, ObservationBody, Opener, Outcome, RegistryAction, RegistryVerb,
+    RegistryVia, Timestamp, TlsHello,
 };
 
 use crate::destination::is_download;
@@ -115,7 +115,7 @@ impl Learner {
     }
 
     fn name_answer(&mut self, answer: &NameAnswer, at: Timestamp, sink: &mut dyn FnMut(Fact<'_>)) {
-        let environment = self.environments.id_of(answer.client.ip, NetworkTag::default());
+        let environment = self.environments.id_of(answer.client.ip, answer.tag);
         let host = answer.client.ip.to_canonical();
         let names = names_of(answer);
         let Some(asked) = names.first().filter(|_| self.is_inside(environment, host)) else {

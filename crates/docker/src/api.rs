@@ -6,6 +6,7 @@ use tw_model::{Direction, Endpoint, Evidence, FlowId, NetworkTag, Observation, S
 use tw_proto::{HttpEvent, HttpEventKind};
 
 use crate::bounded::Bounded;
+use crate::buildkit::Buildkit;
 use crate::call::Turn;
 use crate::content::context::ContextLimits;
 use crate::exchange::{Exchange, Fetched};
@@ -86,6 +87,10 @@ pub struct Counters {
     pub repositories_evicted: u64,
     /// Remembered daemons, containers, execs, sessions and awaited files that had to go.
     pub memory_evicted: u64,
+    /// Messages of BuildKit that were cut because they, or all together, are over a limit.
+    pub grpc_cut: u64,
+    /// Builds, sessions, connections and calls of BuildKit that were given up to stay within limits.
+    pub buildkit_evicted: u64,
 }
 
 /// What the owner of a connection knows of it. Given with every event.
@@ -122,6 +127,7 @@ pub struct Api {
     secrets: Secrets,
     conns: Bounded<FlowId, Exchanges>,
     memory: Memory,
+    buildkit: Buildkit,
     registries: Registries,
     counters: Counters,
     latest: Option<Evidence>,
@@ -136,6 +142,7 @@ impl Api {
         Self {
             conns: Bounded::new(limits.connections),
             memory: Memory::new(&limits),
+            buildkit: Buildkit::new(&limits, secrets),
             registries: Registries::new(limits.repositories, limits.open_manifests),
             counters: Counters::default(),
             latest: None,
@@ -153,6 +160,18 @@ impl Api {
         sink: &mut dyn FnMut(Observation),
     ) {
         self.latest = Some(at);
+        self.buildkit.http(conn, event, at, sink);
+        self.exchange_event(conn, event, at, sink);
+        self.deliver(at, sink);
+    }
+
+    fn exchange_event(
+        &mut self,
+        conn: &ConnFacts,
+        event: &HttpEvent<'_>,
+        at: Evidence,
+        sink: &mut dyn FnMut(Observation),
+    ) {
         let begins =
             matches!(event.kind, HttpEventKind::RequestHead(_) | HttpEventKind::ResponseHead(_));
         if begins {
@@ -184,6 +203,7 @@ impl Api {
         }
         if let HttpEventKind::RequestHead(_) = event.kind {
             self.begin_fetch(conn.flow, event.exchange);
+            self.own_session(conn.flow, event.exchange);
         }
         match fetched {
             Some(Fetched::File(fetch)) => self.end_fetch(*fetch, at, sink),
@@ -208,6 +228,7 @@ impl Api {
     /// The end of input: everything that is open is told for the last time.
     pub fn finish(&mut self, sink: &mut dyn FnMut(Observation)) {
         let Some(at) = self.latest else { return };
+        self.buildkit.finish(at, sink);
         let flows: Vec<FlowId> = self.conns.iter().map(|(flow, _)| *flow).collect();
         for flow in flows {
             self.end(flow, false, at, sink);
@@ -221,6 +242,7 @@ impl Api {
         let mut counters = self.counters;
         counters.connections_evicted = self.conns.evicted();
         counters.memory_evicted = self.memory.evicted();
+        self.buildkit.count(&mut counters);
         counters.manifests_unread = self.registries.tokens.refused;
         counters.repositories_evicted = self.registries.evicted();
         counters
@@ -265,6 +287,8 @@ impl Api {
         at: Evidence,
         sink: &mut dyn FnMut(Observation),
     ) {
+        self.buildkit.end(flow, client_gone, at, sink);
+        self.deliver(at, sink);
         if let Some(conn) = self.conns.remove(&flow) {
             self.end_conn(conn, client_gone, at, sink);
         }
@@ -327,6 +351,22 @@ impl Api {
         let Some(exchange) = self.exchange(fetch.build.0, fetch.build.1) else { return };
         exchange.take_file(fetch.reader.finish(), at, sink);
         self.memory.stop_waiting(fetch.build);
+    }
+
+    /// Does this request name the session that carries the rest of its build?
+    fn own_session(&mut self, flow: FlowId, index: u64) {
+        let Some(exchange) = self.exchange(flow, index) else { return };
+        let Some((host, session)) = exchange.build_session() else { return };
+        self.buildkit.own(host, &session, (flow, index));
+    }
+
+    /// Gives builds the files that came through their sessions.
+    fn deliver(&mut self, at: Evidence, sink: &mut dyn FnMut(Observation)) {
+        for ((flow, index), synced) in self.buildkit.deliveries() {
+            if let Some(exchange) = self.exchange(flow, index) {
+                exchange.take_synced(&synced, at, sink);
+            }
+        }
     }
 
     fn exchange(&mut self, flow: FlowId, index: u64) -> Option<&mut Exchange> {

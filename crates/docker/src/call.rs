@@ -8,7 +8,7 @@ use tw_proto::{BodyEnd, RequestHead, ResponseHead};
 
 use crate::api::{ConnFacts, Counters, Limits};
 use crate::build::BuildCall;
-use crate::memory::{Memory, OpenRemote, host_key};
+use crate::memory::{HostKey, Memory, OpenRemote, host_key};
 use crate::query::bounded;
 use crate::recognise::{self, Proof};
 use crate::registry::Tokens;
@@ -261,6 +261,11 @@ impl Call {
     /// The build, if it is one.
     pub(crate) fn build_mut(&mut self) -> Option<&mut BuildCall> {
         if let Role::Build(build) = &mut self.role { Some(build) } else { None }
+    }
+
+    /// The daemon's host.
+    pub(crate) const fn host(&self) -> HostKey {
+        host_key(self.api.daemon, self.api.tag)
     }
 
     /// A fetched context has come.

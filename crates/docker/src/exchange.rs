@@ -3,12 +3,14 @@
 use std::net::IpAddr;
 
 use tw_model::{Evidence, FlowId, Observation, ObservationBody};
-use tw_proto::{BodyEnd, HttpEvent, HttpEventKind, RequestHead, ResponseHead};
+use tw_proto::{BodyEnd, HttpEvent, HttpEventKind, HttpVersion, RequestHead, ResponseHead};
 
 use crate::api::ConnFacts;
 use crate::build::BuildCall;
+use crate::buildkit::Synced;
 use crate::call::{Call, Turn};
 use crate::content::context::ContextFacts;
+use crate::memory::HostKey;
 use crate::registry::{Request, Step};
 use crate::remote::{Fetch, redirected};
 use crate::summary::Summary;
@@ -113,7 +115,9 @@ impl Exchange {
             }
             HttpEventKind::ResponseEnd(end) => self.response_end(end, at, turn),
             HttpEventKind::Upstream { .. } => self.with_call(|call| call.running(now)),
-            HttpEventKind::Upgraded(_) => {}
+            HttpEventKind::Upgraded(_)
+            | HttpEventKind::ResponseTrailers(_)
+            | HttpEventKind::Reset(_) => {}
         }
     }
 
@@ -211,6 +215,29 @@ impl Exchange {
         self.tell(at, sink);
     }
 
+    /// The daemon's host and the session that its build names.
+    pub(crate) fn build_session(&mut self) -> Option<(HostKey, String)> {
+        let call = self.call.as_mut()?;
+        let host = call.host();
+        let session = call.build_mut()?.session()?.to_owned();
+        Some((host, session))
+    }
+
+    /// Files came through the session of its build.
+    pub(crate) fn take_synced(
+        &mut self,
+        synced: &Synced,
+        at: Evidence,
+        sink: &mut dyn FnMut(Observation),
+    ) {
+        let Some(call) = &mut self.call else { return };
+        let Some(build) = call.build_mut() else { return };
+        build.synced(synced);
+        call.refresh();
+        self.note(at);
+        self.tell(at, sink);
+    }
+
     fn request_head(
         &mut self,
         conn: &ConnFacts,
@@ -233,7 +260,11 @@ impl Exchange {
         turn: &mut Turn<'_>,
     ) {
         self.note(at);
-        self.summary.response(head, conn.hash, turn.secrets, at);
+        // Secrets cross gRPC calls: nothing of their bodies is kept, not even a digest.
+        let is_grpc =
+            head.header("content-type").is_some_and(|kind| kind.starts_with("application/grpc"))
+                || head.version == HttpVersion::Http2 && !self.request_seen;
+        self.summary.response(head, conn.hash && !is_grpc, turn.secrets, at);
         self.fresh = true;
         if let (Some(url), Some(location)) = (&self.url, head.header("location")) {
             self.redirect = redirected(url, location);

@@ -18,6 +18,7 @@
 mod api;
 mod bounded;
 mod build;
+mod buildkit;
 mod call;
 mod collected;
 mod container;

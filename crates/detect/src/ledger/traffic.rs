@@ -128,7 +128,7 @@ impl Ledger {
         let names = names_of(answer);
         let Some(asked) = names.first() else { return };
         let (environment, client) =
-            self.judged_for(answer.client.ip, NetworkTag::default(), inquiry.environments);
+            self.judged_for(answer.client.ip, answer.tag, inquiry.environments);
         let name = inquiry.ask(environment, client, Key::Name(asked), at);
         for ip in answer.addresses.iter().take(MAX_ADDRESSES) {
             let ip = ip.to_canonical();

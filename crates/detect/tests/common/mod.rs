@@ -287,6 +287,7 @@ pub fn dns(client: &str, name: &str, address: &str, when: f64) -> Observation {
     let answer = NameAnswer {
         client: endpoint(client, 33_333),
         server: endpoint("10.10.4.53", 53),
+        tag: NetworkTag::default(),
         query: name.to_owned(),
         qtype: "A".into(),
         cnames: Vec::new(),

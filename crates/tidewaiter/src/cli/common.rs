@@ -82,8 +82,7 @@ pub(crate) fn read<M: Memory>(
     if let Some(error) = failed {
         return Err(error);
     }
-    let warnings: Vec<String> =
-        inputs.take_warnings().iter().map(ToString::to_string).collect();
+    let warnings: Vec<String> = inputs.take_warnings().iter().map(ToString::to_string).collect();
     for warning in &warnings {
         tracing::warn!("{}", crate::report::escape::terminal(warning));
     }

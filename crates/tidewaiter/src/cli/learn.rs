@@ -52,11 +52,20 @@ pub(crate) fn commit(outcome: &mut Outcome<Store>, sources: &Sources) -> anyhow:
 /// attacker who was there before us would have us learn.
 fn review(case: &Case) -> String {
     let mut text = String::new();
-    let builds = case.builds.iter().map(|told| (&told.body.id, told.body.client, &told.body.tags, &told.body.destinations));
-    let creations = case.creations.iter().map(|told| (&told.body.id, told.body.client, &told.body.tags, &told.body.destinations));
+    let builds = case
+        .builds
+        .iter()
+        .map(|told| (&told.body.id, told.body.client, &told.body.tags, &told.body.destinations));
+    let creations = case
+        .creations
+        .iter()
+        .map(|told| (&told.body.id, told.body.client, &told.body.tags, &told.body.destinations));
     for (id, client, tags, destinations) in builds.chain(creations) {
         for destination in destinations.iter().filter(|destination| !destination.known) {
-            let names: Vec<&str> = destination.names.iter().map(|name| name.name.as_str()).collect();
+            let mut names: Vec<&str> =
+                destination.names.iter().map(|name| name.name.as_str()).collect();
+            names.sort_unstable();
+            names.dedup();
             let _ = writeln!(
                 text,
                 "learned inside a build: {} port {} {} (build {} of {}, asked by {client})",
