@@ -5,6 +5,7 @@ mod builds;
 mod containers;
 mod creations;
 mod recognition;
+mod registries;
 mod secrets;
 
 use tw_model::{
