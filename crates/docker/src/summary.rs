@@ -17,7 +17,11 @@ use crate::query::{bounded, form_decoded};
 const MAX_TARGET: usize = 8 * 1024;
 /// Longest `User-Agent`.
 pub(crate) const MAX_USER_AGENT: usize = 512;
-/// Longest authority and content type.
+/// Longest authority: more than any name, since the field is shown as it was sent.
+const MAX_AUTHORITY: usize = 1024;
+/// Longest method: as long as readers of HTTP take.
+const MAX_METHOD: usize = 64;
+/// Longest content type.
 const MAX_NAME: usize = 256;
 /// First bytes of a body that tell what it is.
 const MAGIC_BYTES: usize = 8;
@@ -44,7 +48,8 @@ impl Summary {
             client,
             server,
             method: String::new(),
-            host: event.via.map(|(host, _)| bounded(host, MAX_NAME)),
+            host: event.via.map(|(host, _)| bounded(host, MAX_AUTHORITY)),
+            host_field: None,
             target: String::new(),
             url: None,
             status: None,
@@ -72,17 +77,17 @@ impl Summary {
         secrets: Secrets,
     ) -> Option<String> {
         let record = &mut self.record;
-        record.method = bounded(&head.method, 32);
+        record.method = bounded(&head.method, MAX_METHOD);
         record.protocol = head.version.as_str();
         record.user_agent = user_agent(head);
         self.version = Some(head.version);
         if let Some(authority) = head.authority.as_deref().filter(|text| !text.is_empty()) {
-            record.host = Some(bounded(without_user_info(authority), MAX_NAME));
+            record.host = Some(bounded(without_user_info(authority), MAX_AUTHORITY));
         }
         let target = bounded(&head.target, MAX_TARGET);
         if head.method == "CONNECT" {
             record.proxy = record.proxy.or(Some(ProxyKind::Connect));
-            record.target = bounded(without_user_info(&target), MAX_NAME);
+            record.target = bounded(without_user_info(&target), MAX_AUTHORITY);
             return None;
         }
         if is_absolute(&target) {
@@ -90,7 +95,9 @@ impl Summary {
             if record.proxy.is_none() && !names(authority, record.server) {
                 record.proxy = Some(ProxyKind::Absolute);
             }
-            record.host = Some(bounded(authority, MAX_NAME));
+            let asked = Some(bounded(authority, MAX_AUTHORITY));
+            let field = std::mem::replace(&mut record.host, asked);
+            record.host_field = field.filter(|field| record.host.as_ref() != Some(field));
             let shown = shown_url(&target, secrets);
             record.target.clone_from(&shown);
             record.url = Some(shown);

@@ -314,6 +314,7 @@ pub fn get(
         server: endpoint(server, port),
         method: "GET".into(),
         host: Some(host.to_owned()),
+        host_field: None,
         target: target.to_owned(),
         url: Some(format!("http://{host}{target}")),
         status: Some(200),

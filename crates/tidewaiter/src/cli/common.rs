@@ -11,7 +11,7 @@ use tw_store::{Memory, Options, Overlay, Store};
 use super::args::Place;
 use super::progress::Progress;
 use crate::pipeline::{Outcome, Pipeline};
-use crate::report::Sources;
+use crate::report::{Sources, links};
 use crate::settings::{Settings, SettingsError};
 
 /// Folder of the store: `--data-dir`, else the user's state folder.
@@ -82,7 +82,9 @@ pub(crate) fn read<M: Memory>(
     if let Some(error) = failed {
         return Err(error);
     }
-    let warnings: Vec<String> = inputs.take_warnings().iter().map(ToString::to_string).collect();
+    let mut warnings: Vec<String> =
+        inputs.take_warnings().iter().map(ToString::to_string).collect();
+    warnings.extend(links::unread(&outcome.counters.wire.unknown_links));
     for warning in &warnings {
         tracing::warn!("{}", crate::report::escape::terminal(warning));
     }

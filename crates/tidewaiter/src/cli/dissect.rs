@@ -9,7 +9,7 @@ use tw_model::{Observation, Secrets};
 use super::Ended;
 use super::args::Dissect;
 use crate::engine::{Engine, Limits};
-use crate::report::{Sources, json, lines};
+use crate::report::{Sources, escape, json, lines, links};
 
 pub(crate) fn run(args: &Dissect) -> anyhow::Result<Ended> {
     let mut inputs = Inputs::open(std::slice::from_ref(&args.capture))?;
@@ -33,8 +33,9 @@ pub(crate) fn run(args: &Dissect) -> anyhow::Result<Ended> {
         return Err(error).context("cannot write to standard output");
     }
     out.flush().context("cannot write to standard output")?;
-    for warning in inputs.take_warnings() {
-        tracing::warn!("{}", crate::report::escape::terminal(&warning.to_string()));
+    let unread = links::unread(&engine.counters().wire.unknown_links);
+    for warning in inputs.take_warnings().iter().map(ToString::to_string).chain(unread) {
+        tracing::warn!("{}", escape::terminal(&warning));
     }
     Ok(Ended::Ran)
 }
