@@ -77,7 +77,17 @@ impl Response {
 
     pub(crate) fn told(self, client: Endpoint, server: Endpoint) -> NameAnswer {
         let Self { query, qtype, cnames, addresses, rcode, other } = self;
-        NameAnswer { client, server, tag: NetworkTag::default(), query, qtype, cnames, addresses, rcode, other }
+        NameAnswer {
+            client,
+            server,
+            tag: NetworkTag::default(),
+            query,
+            qtype,
+            cnames,
+            addresses,
+            rcode,
+            other,
+        }
     }
 
     const fn is_empty(&self) -> bool {

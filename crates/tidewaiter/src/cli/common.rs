@@ -69,8 +69,7 @@ pub(crate) fn read<M: Memory>(
             failed = each(&sources, environment, observation).err();
         }
     };
-    loop {
-        let Some(frame) = inputs.next_frame()? else { break };
+    while let Some(frame) = inputs.next_frame()? {
         pipeline.push(&frame, &mut told);
         progress.tick(|| {
             let progress = inputs.progress();
@@ -82,8 +81,7 @@ pub(crate) fn read<M: Memory>(
     if let Some(error) = failed {
         return Err(error);
     }
-    let warnings: Vec<String> =
-        inputs.take_warnings().iter().map(ToString::to_string).collect();
+    let warnings: Vec<String> = inputs.take_warnings().iter().map(ToString::to_string).collect();
     for warning in &warnings {
         tracing::warn!("{}", crate::report::escape::terminal(warning));
     }
