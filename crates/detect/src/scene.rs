@@ -15,6 +15,7 @@ use crate::life::{Life, lives};
 use crate::maker::{Deployed, Maker, makers};
 use crate::names::HostList;
 use crate::policy::Policy;
+use crate::transfer::{Joining, Transfer};
 use crate::window::{Attribution, Owner, Phase, Windows};
 
 /// The lists that contacts are judged by.
@@ -35,6 +36,8 @@ pub(crate) struct Scene<'a> {
     pub(crate) makers: Vec<Maker<'a>>,
     pub(crate) lives: Vec<Life<'a>>,
     pub(crate) contacts: Vec<(Contact<'a>, Option<Attribution>)>,
+    /// Images pulled and pushed.
+    pub(crate) transfers: Vec<Transfer<'a>>,
     /// Indices of contacts by owner, and of lives and calls by who acted.
     pub(crate) contacts_by_owner: BTreeMap<Owner, Vec<usize>>,
     pub(crate) lives_by_client: BTreeMap<IpAddr, BTreeSet<usize>>,
@@ -102,13 +105,22 @@ impl<'a> Scene<'a> {
         };
         let contacts = reading.contacts();
         let windows = Windows::new(hosts.len(), &makers, &lives, policy);
-        let contacts = contacts
+        let contacts: Vec<_> = contacts
             .into_iter()
             .map(|contact| {
                 let attribution = windows.attribute(&contact);
                 (contact, attribution)
             })
             .collect();
+        let joining = Joining {
+            ledger,
+            policy,
+            environments,
+            hosts: &hosts,
+            makers: &makers,
+            contacts: &contacts,
+        };
+        let transfers = joining.transfers();
         let mut scene = Self {
             ledger,
             policy,
@@ -118,6 +130,7 @@ impl<'a> Scene<'a> {
             makers,
             lives,
             contacts,
+            transfers,
             contacts_by_owner: BTreeMap::new(),
             lives_by_client: BTreeMap::new(),
             calls_by_client: BTreeMap::new(),

@@ -196,7 +196,7 @@ impl ContainerCall {
             Kind::Wait => {
                 // The head of this answer comes at once; its body when the container has ended.
                 let exited = answer.field("StatusCode").is_some()
-                    || (self.libpod && matches!(answer, Json::Number));
+                    || (self.libpod && matches!(answer, Json::Number(_)));
                 self.event.started = self.event.ended;
                 self.ready = exited;
             }

@@ -330,6 +330,13 @@ impl Http2 {
         fields: Vec<Header>,
         out: &mut Out<'_>,
     ) {
+        let is_trailers = !fields.iter().any(|field| field.name.starts_with(':'));
+        if let (true, Some(stream)) = (is_trailers, self.streams.get_mut(id))
+            && matches!(stream.response, Message::Body { .. })
+        {
+            let kind = HttpEventKind::ResponseTrailers(&fields);
+            return out.http(stream.exchange, request_direction, kind);
+        }
         let Some(head) = response_head(fields).filter(|head| head.status >= 200) else {
             return;
         };
@@ -389,6 +396,7 @@ impl Http2 {
         };
         let unanswered = matches!(stream.response, Message::Due);
         stream.cut(direction, out);
+        out.http(stream.exchange, direction, HttpEventKind::Reset(from));
         if from == direction && unanswered {
             self.resets = self.resets.saturating_add(1);
             if self.resets == out.limits.resets {

@@ -66,6 +66,11 @@ impl Hole {
         self.segments.first_key_value().map(|(&position, _)| position)
     }
 
+    /// The packet that carried the first segment held.
+    pub(crate) fn first_evidence(&self) -> Option<Evidence> {
+        self.segments.first_key_value().map(|(_, held)| held.evidence)
+    }
+
     /// Behind the last byte held.
     pub(crate) fn end(&self) -> Option<u64> {
         let (position, held) = self.segments.last_key_value()?;
