@@ -308,6 +308,7 @@ pub fn get(
     when: f64,
 ) -> HttpExchange {
     HttpExchange {
+        decrypted: false,
         flow: FlowId(flow),
         index: 0,
         client: endpoint(HOST, 40_000),
