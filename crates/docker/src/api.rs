@@ -262,10 +262,11 @@ impl Api {
         }
         let Some(open) = self.conns.get_mut(&conn.flow) else { return };
         let is_request = matches!(event.kind, HttpEventKind::RequestHead(_));
-        let known = open.contains_key(&event.exchange);
-        if known && !is_request {
+        let known = open.get(&event.exchange);
+        if known.is_some_and(|known| !is_request || known.awaits_request()) {
             return;
         }
+        let known = known.is_some();
         let displaced = if known {
             open.remove(&event.exchange)
         } else if open.len() >= self.limits.exchanges.max(1) {

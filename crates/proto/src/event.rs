@@ -155,6 +155,8 @@ pub struct HttpEvent<'a> {
     pub request_direction: Direction,
     /// Set inside a proxy's tunnel: `host:port` that was asked for, and how.
     pub via: Option<(&'a str, ProxyKind)>,
+    /// It was inside TLS, and decrypted.
+    pub decrypted: bool,
     /// What happened.
     pub kind: HttpEventKind<'a>,
 }

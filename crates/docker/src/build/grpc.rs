@@ -105,6 +105,11 @@ impl BuildCall {
         known.is_some_and(|known| known.remotes.iter().any(|remote| remote == url))
     }
 
+    /// Was its end seen?
+    pub(crate) const fn has_ended(&self) -> bool {
+        self.build.end_seen
+    }
+
     /// Its last sign of life.
     pub(crate) const fn ended(&self) -> Timestamp {
         self.build.ended
