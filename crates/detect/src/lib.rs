@@ -38,6 +38,7 @@ mod severity;
 mod shape;
 mod sighting;
 mod text;
+mod transfer;
 mod window;
 
 pub use detector::{Detector, Judgement};

@@ -126,6 +126,11 @@ pub enum HttpEventKind<'a> {
     ResponseBody(&'a [u8]),
     /// Response body bytes that are missing.
     ResponseGap(u64),
+    /// Trailer fields of the response (HTTP/2 only); its end follows.
+    ResponseTrailers(&'a [Header]),
+    /// An HTTP/2 stream was given up by whoever sends this way (RST_STREAM). What of the exchange
+    /// was under way has been ended; an answer to a client that gave up may still come.
+    Reset(Direction),
     /// The response is over.
     ResponseEnd(BodyEnd),
     /// The connection goes on as something else; no further exchange on this reader level.
@@ -181,7 +186,7 @@ pub enum Event<'a> {
     /// A record of TLS that is not decrypted, of application data; only where it was asked for by
     /// [`Reader::tell_records`](crate::Reader::tell_records).
     TlsRecord(TlsRecord),
-    /// A DNS response.
+    /// A DNS response; the owner of the connection fills in `tag`.
     Dns(NameAnswer),
     /// A proxy's tunnel was opened to `host:port`.
     Tunnel(&'a str, ProxyKind),

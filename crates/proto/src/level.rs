@@ -12,7 +12,8 @@ use crate::tls::{ClientRandom, SessionSecrets, Tls};
 
 /// The protocol that the bytes of a connection belong to.
 pub(crate) enum Level {
-    Probing(Box<Probing>),
+    /// In place: most connections of a scan never get further, and should cost nothing more.
+    Probing(Probing),
     Http1(Box<Http1>),
     Http2(Box<Http2>),
     Tls(Box<Tls>),
@@ -104,7 +105,7 @@ impl Level {
         out: &mut Out<'_>,
     ) -> Option<Switch> {
         match self {
-            Self::Probing(probing) => probing.gap(direction),
+            Self::Probing(probing) => return probing.gap(direction, len),
             Self::Http1(http) => http.gap(direction, len, out),
             Self::Http2(http) => http.gap(direction, len, out),
             Self::Tls(tls) => tls.gap(direction, len, out),

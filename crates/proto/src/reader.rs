@@ -59,8 +59,8 @@ impl Ends {
 }
 
 impl Reader {
-    /// A reader for a connection between `opener` and `responder`. Holds no memory on the heap but
-    /// for a small fixed part until bytes come.
+    /// A reader for a connection between `opener` and `responder`. Nothing is on
+    /// the heap until bytes come.
     #[must_use]
     pub fn new(
         flow: FlowId,
@@ -71,7 +71,7 @@ impl Reader {
     ) -> Self {
         let dns = dns::is_port(opener.port) || dns::is_port(responder.port);
         let level = match protocol {
-            Protocol::TCP => Level::Probing(Box::new(Probing::new(false, dns))),
+            Protocol::TCP => Level::Probing(Probing::new(false, dns)),
             _ => Level::Opaque,
         };
         let app = (protocol == Protocol::UDP && dns).then_some(AppProtocol::Dns);
@@ -240,7 +240,7 @@ impl Reader {
 
     fn probing(&self) -> Level {
         let dns = dns::is_port(self.ends.opener.port) || dns::is_port(self.ends.responder.port);
-        Level::Probing(Box::new(Probing::new(self.midstream, dns && self.via.is_none())))
+        Level::Probing(Probing::new(self.midstream, dns && self.via.is_none()))
     }
 
     /// Goes over to another protocol and hands it the bytes that it begins with.

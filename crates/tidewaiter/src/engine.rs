@@ -9,9 +9,9 @@ use std::net::IpAddr;
 use tw_detect::ShapeMeter;
 use tw_docker::{Api, ConnFacts};
 use tw_model::{
-    Anomaly, AppProtocol, Connection, DestinationName, Direction, Endpoint, Evidence,
-    MacAddress, NameOrigin, Observation, ObservationBody, Opener, Protocol, ProxyKind, Secrets,
-    TlsHello, TlsShape, Via,
+    Anomaly, AppProtocol, Connection, DestinationName, Direction, Endpoint, Evidence, MacAddress,
+    NameOrigin, Observation, ObservationBody, Opener, Protocol, ProxyKind, Secrets, TlsHello,
+    TlsShape, Via,
 };
 use tw_proto::{Event, HttpEventKind, KeyLog, KeyLogCounters, Reader, TlsRecord};
 use tw_stream::{CloseReason, Flow, Interest, StreamEvent, Table};
@@ -330,7 +330,8 @@ impl Rest {
                 sink(observed(at, flow.user.first, ObservationBody::Tls(hello)));
             }
             Event::TlsRecord(record) => measure(flow, at, record, sink),
-            Event::Dns(answer) => {
+            Event::Dns(mut answer) => {
+                answer.tag = flow.tag;
                 sink(observed(at, None, ObservationBody::NameAnswer(answer)));
             }
             Event::Tunnel(authority, kind) => {
@@ -426,7 +427,8 @@ fn describe(flow: &Flow<Tracked>, ended: bool) -> Connection {
     let pair = |values: [u64; 2]| if swap { [values[1], values[0]] } else { values };
     let (opener, responder) =
         if swap { (flow.responder, flow.opener) } else { (flow.opener, flow.responder) };
-    let macs = flow.macs.map(|(source, target)| if swap { (target, source) } else { (source, target) });
+    let macs =
+        flow.macs.map(|(source, target)| if swap { (target, source) } else { (source, target) });
     Connection {
         id: flow.id,
         opener,
@@ -496,8 +498,9 @@ fn host_of(authority: &str) -> &str {
         return rest.split(']').next().unwrap_or(rest);
     }
     match authority.rsplit_once(':') {
-        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) && !host.contains(':') => host,
+        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) && !host.contains(':') => {
+            host
+        }
         _ => authority,
     }
 }
-

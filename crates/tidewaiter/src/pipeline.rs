@@ -43,7 +43,15 @@ impl<M: Memory> Pipeline<M> {
         let learner = Learner::new(settings.environments.clone());
         Self {
             engine: Engine::new(Limits::default(), secrets),
-            rest: Rest { detector, learner, memory, how, settings, watched: HashMap::new(), anomalies: Vec::new() },
+            rest: Rest {
+                detector,
+                learner,
+                memory,
+                how,
+                settings,
+                watched: HashMap::new(),
+                anomalies: Vec::new(),
+            },
             reached: HashMap::new(),
             span: None,
         }
@@ -135,6 +143,7 @@ fn owner(observation: &Observation) -> Option<(std::net::IpAddr, tw_model::Netwo
         ObservationBody::Build(build) => Some((build.daemon.ip, build.tag)),
         ObservationBody::ImageCreation(creation) => Some((creation.daemon.ip, creation.tag)),
         ObservationBody::Container(event) => Some((event.daemon.ip, event.tag)),
+        ObservationBody::Registry(action) => Some((action.docker_host, action.tag)),
         ObservationBody::TlsShape(shape) => Some((shape.server.ip, shape.tag)),
         ObservationBody::Connection(connection) => Some((connection.opener.ip, connection.tag)),
         ObservationBody::Http(_)

@@ -153,6 +153,14 @@ fn content_codings_are_undone_at_any_cut() {
 
 #[test]
 fn brotli_is_undone() {
+    let wire = [
+        0x1b, 0x44, 0x00, 0xf8, 0x9d, 0x09, 0x36, 0x4e, 0xa8, 0x17, 0x87, 0xf1, 0x65, 0x18, 0xd1,
+        0x5b, 0x81, 0x8c, 0xa5, 0x02, 0x9b, 0x5c, 0x97, 0x99, 0xa5, 0xad, 0xa9, 0x4a, 0x8c, 0x2a,
+        0x13, 0x60, 0x42, 0x21, 0xf6, 0xfa, 0x6c, 0x01,
+    ];
+    let lines = read_at_every_cut(&[up("GET / HTTP/1.1\r\n\r\n"), down(response("br", &wire))]);
+    let text = "a line of a Dockerfile\n".repeat(3);
+    assert_eq!(lines[3..], [format!("0 < body {text}"), "0 < Complete".to_owned()]);
     // RFC 7932: window 16, one uncompressed meta-block of 5 bytes, then the last, empty one.
     let body = [0x40, 0x00, 0x10, b'h', b'e', b'l', b'l', b'o', 0x03];
     let lines = read_at_every_cut(&[up("GET / HTTP/1.1\r\n\r\n"), down(response("br", &body))]);
@@ -286,15 +294,47 @@ fn a_hole_in_a_coded_body_loses_the_rest_of_it() {
 }
 
 #[test]
-fn a_hole_in_a_head_gives_no_request_and_reading_goes_on_at_the_next() {
+fn a_head_with_a_hole_is_told_as_far_as_it_came_and_reading_goes_on_at_the_next() {
     let lines = read(&[
-        up("GET /lost HTTP/1.1\r\nHo"),
+        up("GET /cut HTTP/1.1\r\nHost: h\r\nX: yz"),
         Feed::Gap(UP, 7),
         up("ng: 1\r\n\r\n"),
         up("GET /found HTTP/1.1\r\n\r\n"),
-        down("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
+        down("HTTP/1.1 200 OK\r\nA: b\r\nCont"),
+        Feed::Gap(DOWN, 9),
+        down("HTTP/1.1 404 x\r\nContent-Length: 0\r\n\r\n"),
     ]);
-    assert_eq!(lines[0], "0 > GET /found HTTP/1.1 host=-");
+    assert_eq!(
+        lines,
+        [
+            "0 > GET /cut HTTP/1.1 host=h",
+            "0 > gap 7",
+            "0 > Cut",
+            "1 > GET /found HTTP/1.1 host=-",
+            "1 > Complete",
+            "0 < HTTP/1.1 200",
+            "0 < gap 9",
+            "0 < Cut",
+            "1 < HTTP/1.1 404",
+            "1 < Complete",
+        ]
+    );
+}
+
+#[test]
+fn a_request_line_with_a_hole_keeps_whole_parameters_only() {
+    for (line, told) in [
+        ("POST /build?a=1&b=2&c", "/build?a=1&b=2"),
+        ("POST /build?a=1", "/build"),
+        ("POST /build?a=1 HT", "/build?a=1"),
+        ("POST /build?", "/build"),
+    ] {
+        let lines = read(&[up(line), Feed::Gap(UP, 7)]);
+        assert_eq!(lines[0], format!("0 > POST {told} HTTP/1.1 host=-"), "{line}");
+    }
+    for line in ["POST /buil", "POST", "PO/ST ?a&", "POST a b ?c", "POST \u{1}?a"] {
+        assert!(read(&[up(line), Feed::Gap(UP, 7)]).is_empty(), "{line}");
+    }
 }
 
 #[test]

@@ -25,9 +25,8 @@ pub(crate) fn streamed(
         ),
         ObservationBody::Http(exchange) if exchange.last && !exchange.method.is_empty() => writer
             .line(&About { timestamp: exchange.started, ..about("http") }, json::http(exchange)),
-        ObservationBody::ApiCall(call) if call.complete => {
-            writer.line(&About { timestamp: call.started, ..about("api_call") }, json::api_call(call))
-        }
+        ObservationBody::ApiCall(call) if call.complete => writer
+            .line(&About { timestamp: call.started, ..about("api_call") }, json::api_call(call)),
         ObservationBody::Tls(hello) => writer.line(&about("tls"), json::tls(hello)),
         ObservationBody::NameAnswer(answer) => writer.line(&about("dns"), json::dns(answer)),
         ObservationBody::Anomaly(anomaly) => writer.line(&about("anomaly"), json::anomaly(anomaly)),
@@ -63,6 +62,10 @@ pub(crate) fn sorted(writer: &Writer<'_>, case: &Case) -> Vec<String> {
     }
     for told in &case.creations {
         let line = writer.line(&told.about("image_creation"), &told.body);
+        lines.push((told.at, told.body.id.0.clone(), line));
+    }
+    for told in &case.registries {
+        let line = writer.line(&told.about("registry"), &told.body);
         lines.push((told.at, told.body.id.0.clone(), line));
     }
     for told in &case.containers {
