@@ -8,7 +8,7 @@ use tw_model::{Anomaly, Evidence, Observation, ObservationBody, Secrets, SourceI
 use tw_store::{How, Memory};
 use tw_wire::Frame;
 
-use crate::engine::{Counters, Engine, Limits};
+use crate::engine::{Counters, DockerPorts, Engine, Limits};
 use crate::report::case::{Case, Told};
 use crate::settings::Settings;
 
@@ -40,9 +40,11 @@ impl<M: Memory> Pipeline<M> {
     /// A run that asks and tells `memory`; facts are recorded as `how`.
     pub(crate) fn new(settings: Settings, memory: M, how: How, secrets: Secrets) -> Self {
         let detector = Detector::new(settings.policy.clone(), settings.environments.clone());
+        let docker_ports = DockerPorts(settings.policy.docker_ports.clone());
+        let limits = Limits { docker_ports, ..Limits::default() };
         let learner = Learner::new(settings.environments.clone());
         Self {
-            engine: Engine::new(Limits::default(), secrets),
+            engine: Engine::new(limits, secrets),
             rest: Rest {
                 detector,
                 learner,
