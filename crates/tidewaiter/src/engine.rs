@@ -17,7 +17,7 @@ use tw_proto::{Event, HttpEventKind, KeyLog, KeyLogCounters, Reader, TlsRecord};
 use tw_stream::{CloseReason, Flow, Interest, StreamEvent, Table};
 use tw_wire::{Decoded, Decoder, Frame};
 
-use self::held::Held;
+use self::held::{Held, Parked};
 
 mod held;
 
@@ -108,6 +108,10 @@ struct Rest {
     docker_ports: DockerPorts,
     keys: KeyLog,
     await_keys: bool,
+    /// Since closed connections that wait were looked at.
+    keys_came: bool,
+    /// Connections that ended while they waited for secrets.
+    parked: Vec<Parked>,
     /// Bytes that wait for secrets, over all connections.
     held_bytes: usize,
     keys_not_awaited: u64,
@@ -129,6 +133,8 @@ impl Engine {
                 docker_ports: limits.docker_ports,
                 keys: KeyLog::default(),
                 await_keys: false,
+                keys_came: false,
+                parked: Vec::new(),
                 held_bytes: 0,
                 keys_not_awaited: 0,
             },
@@ -142,6 +148,7 @@ impl Engine {
         let Self { decoder, table, rest, frames, bytes } = self;
         *frames += 1;
         *bytes += frame.bytes.len() as u64;
+        rest.unpark(sink);
         decoder.push(frame, &mut |decoded| match decoded {
             Decoded::Packet(packet) => {
                 table.push(&packet, &mut |flow, at, event| rest.on_event(flow, at, event, sink));
@@ -155,6 +162,7 @@ impl Engine {
     /// Takes in whole lines of a TLS key log: connections whose secrets are known are decrypted.
     pub fn keys(&mut self, lines: &[u8]) {
         self.rest.keys.push(lines);
+        self.rest.keys_came = true;
     }
 
     /// From here on key log lines may come after the packets that they are for, which wait for them
@@ -167,6 +175,7 @@ impl Engine {
     pub fn finish(&mut self, sink: &mut dyn FnMut(Observation)) {
         let Self { table, rest, .. } = self;
         table.finish(&mut |flow, at, event| rest.on_event(flow, at, event, sink));
+        rest.unpark_all(sink);
         rest.api.finish(sink);
     }
 
@@ -205,19 +214,7 @@ impl Rest {
                 return;
             }
             StreamEvent::Close(reason) => {
-                self.read(flow, at, event, sink);
-                match reason {
-                    CloseReason::Fin | CloseReason::Reset => self.api.close(flow.id, at, sink),
-                    _ => self.api.forget(flow.id, at, sink),
-                }
-                if let Some(mut shape) = flow.user.shape.take() {
-                    let mut tell = shaped(flow.user.first, at, sink);
-                    match reason {
-                        CloseReason::Fin | CloseReason::Reset => shape.close(&mut tell),
-                        _ => shape.forget(&mut tell),
-                    }
-                }
-                self.connection(flow, at, true, sink);
+                self.connection_closed(flow, at, reason, sink);
                 return;
             }
             StreamEvent::Data { .. } | StreamEvent::Datagram { .. } if !flow.user.announced => {
@@ -228,6 +225,42 @@ impl Rest {
             _ => self.read(flow, at, event, sink),
         }
         flow.interest = self.interest(flow);
+    }
+
+    fn connection_closed(
+        &mut self,
+        flow: &mut Flow<Tracked>,
+        at: Evidence,
+        reason: CloseReason,
+        sink: &mut dyn FnMut(Observation),
+    ) {
+        if self.may_park(flow) {
+            self.connection(flow, at, false, sink);
+            return self.park(flow, at, reason);
+        }
+        self.end(flow, at, reason, sink);
+    }
+
+    fn end(
+        &mut self,
+        flow: &mut Flow<Tracked>,
+        at: Evidence,
+        reason: CloseReason,
+        sink: &mut dyn FnMut(Observation),
+    ) {
+        self.read(flow, at, StreamEvent::Close(reason), sink);
+        match reason {
+            CloseReason::Fin | CloseReason::Reset => self.api.close(flow.id, at, sink),
+            _ => self.api.forget(flow.id, at, sink),
+        }
+        if let Some(mut shape) = flow.user.shape.take() {
+            let mut tell = shaped(flow.user.first, at, sink);
+            match reason {
+                CloseReason::Fin | CloseReason::Reset => shape.close(&mut tell),
+                _ => shape.forget(&mut tell),
+            }
+        }
+        self.connection(flow, at, true, sink);
     }
 
     /// The one place that decides whether a connection can still matter: only counts are kept of one
