@@ -35,7 +35,7 @@ mod tls;
 
 pub use event::{
     BodyEnd, Event, Header, HttpEvent, HttpEventKind, HttpVersion, RequestHead, ResponseHead,
-    Upgrade,
+    TlsRecord, Upgrade,
 };
 pub use limits::Limits;
 pub use reader::Reader;

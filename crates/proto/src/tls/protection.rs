@@ -36,6 +36,17 @@ impl Suite {
         }
     }
 
+    /// Bytes of a record's body that are no content: nonce and tag, and in TLS 1.3 the content's
+    /// type. Padding is not to be told from outside.
+    pub(super) fn overhead_bytes(self) -> usize {
+        self.explicit_bytes() + self.aead.tag_len() + usize::from(self.tls13)
+    }
+
+    /// Bytes of its hash.
+    pub(super) fn hash_bytes(self) -> usize {
+        self.hash.digest_algorithm().output_len()
+    }
+
     /// Bytes of the nonce that TLS 1.2 sends in each record.
     fn explicit_bytes(self) -> usize {
         if self.tls13 || std::ptr::eq(self.aead, &aead::CHACHA20_POLY1305) { 0 } else { 8 }
@@ -55,7 +66,7 @@ pub(super) struct Protection {
 impl Protection {
     /// RFC 8446 §7.3: keys of a traffic secret. `None` where the secret is not of the suite's hash.
     pub(super) fn tls13(suite: Suite, secret: &Secret) -> Option<Self> {
-        if secret.as_bytes().len() != suite.hash.digest_algorithm().output_len() {
+        if secret.as_bytes().len() != suite.hash_bytes() {
             return None;
         }
         let prk = hmac::Key::new(suite.hash, secret.as_bytes());
@@ -100,10 +111,9 @@ impl Protection {
         Self::tls13(self.suite, &Secret::new(&next))
     }
 
-    /// Bytes of a record's body that are no content: nonce and tag, and in TLS 1.3 the content's
-    /// type. Padding is not to be told from outside.
+    /// See [`Suite::overhead_bytes`].
     pub(super) fn overhead_bytes(&self) -> usize {
-        self.suite.explicit_bytes() + self.suite.aead.tag_len() + usize::from(self.suite.tls13)
+        self.suite.overhead_bytes()
     }
 
     /// Opens the next record in place; `None` where it is not authentic, and the sequence number stays.
