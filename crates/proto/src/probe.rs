@@ -7,7 +7,9 @@
 use tw_model::Direction;
 
 use crate::dns::looks_like_message;
-use crate::http1::{looks_like_request, may_become_request, may_become_status, request_line};
+use crate::http1::{
+    cut_request_line, looks_like_request, may_become_request, may_become_status, request_line,
+};
 use crate::http2::looks_like_frames;
 use crate::level::{Next, Switch};
 use crate::limits::{Limits, length};
@@ -166,13 +168,18 @@ impl Probing {
         one.min(other) <= each && one.max(other) <= most
     }
 
-    pub(crate) fn gap(&mut self, direction: Direction) {
-        if let (Some(held), Some(scanning)) =
-            (self.held.get_mut(direction.index()), self.scanning.get_mut(direction.index()))
-        {
-            *held = Vec::new();
+    /// A request line that is cut off is one all the same: nothing more will come of it.
+    pub(crate) fn gap(&mut self, direction: Direction, len: u64) -> Option<Switch> {
+        let held = self.held.get_mut(direction.index()).map(std::mem::take).unwrap_or_default();
+        if cut_request_line(&held).is_some() {
+            let mut switch = self.decide(direction, Verdict::Request, &held)?;
+            switch.replay_with_gap(direction, &[], len);
+            return Some(switch);
+        }
+        if let Some(scanning) = self.scanning.get_mut(direction.index()) {
             *scanning = true;
         }
+        None
     }
 
     pub(crate) fn data(

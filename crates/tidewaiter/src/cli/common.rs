@@ -11,8 +11,8 @@ use tw_store::{Memory, Options, Overlay, Store};
 use super::args::{Place, Reading};
 use super::progress::Progress;
 use crate::pipeline::{Outcome, Pipeline};
-use crate::report::{Sources, links};
 use crate::report::escape::terminal;
+use crate::report::{Sources, links};
 use crate::settings::{Settings, SettingsError};
 
 /// A longer line is none of a key log's; it is read in pieces.

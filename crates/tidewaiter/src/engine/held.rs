@@ -33,7 +33,9 @@ enum Waiting {
 impl Waiting {
     fn of(event: &StreamEvent<'_>) -> Option<Self> {
         match *event {
-            StreamEvent::Data { direction, bytes, .. } => Some(Self::Data(direction, bytes.to_vec())),
+            StreamEvent::Data { direction, bytes, .. } => {
+                Some(Self::Data(direction, bytes.to_vec()))
+            }
             StreamEvent::Gap { direction, len, .. } => Some(Self::Gap(direction, len)),
             StreamEvent::HalfClose { direction } => Some(Self::HalfClose(direction)),
             _ => None,
@@ -92,8 +94,7 @@ impl Rest {
         let complete = wanted(flow)
             .and_then(|random| self.keys.find(&random))
             .is_some_and(|secrets| secrets.is_complete());
-        if !complete
-            && let (Some(waiting), Some(held)) = (Waiting::of(event), &mut flow.user.held)
+        if !complete && let (Some(waiting), Some(held)) = (Waiting::of(event), &mut flow.user.held)
         {
             let cost = waiting.cost_bytes();
             if held.bytes + cost <= PER_FLOW_BYTES && self.held_bytes + cost <= TOTAL_BYTES {
