@@ -143,7 +143,7 @@ impl<'a> Reading<'_, 'a> {
         let name_is_known = records.iter().any(|r| known_by(&r.name, &r.mapping))
             || claimed(sighting).any(|n| known_by(&n.standing, &n.mapping));
         let spoken = is_registry_only(sighting)
-            || sighting.exchanges.is_empty()
+            || is_unread(sighting)
                 && (endpoints.contains(&(ip, c.responder.port))
                     || self.is_asked(host, ip, &names, c));
         let mut registry =
@@ -341,6 +341,11 @@ fn all_names(records: &[&NameRecord], sighting: &Sighting) -> Vec<DestinationNam
         }
     }
     names
+}
+
+/// Was nothing read that a client asked for on it?
+fn is_unread(sighting: &Sighting) -> bool {
+    sighting.exchanges.values().all(|x| x.target.is_empty())
 }
 
 /// Is every exchange on it the registry protocol, and is there one?

@@ -260,7 +260,8 @@ impl Transfer<'_> {
         if action.manifest_digest.is_none() {
             action.manifest_digest.clone_from(&asked.manifest_digest);
         }
-        if action.reference.is_none() {
+        let by_digest = action.reference.as_deref().is_none_or(|name| name.contains(':'));
+        if by_digest && asked.reference.is_some() {
             action.reference.clone_from(&asked.reference);
         }
         merge_evidence(&mut self.evidence, &call.held.evidence);
@@ -275,7 +276,11 @@ fn is_same(spoken: &RegistryAction, asked: &RegistryAction, asked_until: Timesta
         });
     let digests = [&spoken.manifest_digest, &spoken.index_digest];
     let reference = match (&spoken.reference, &asked.reference) {
-        (Some(spoken), Some(asked)) => spoken == asked,
+        (Some(name), Some(tag)) => {
+            // What resolved the tag may not have been captured.
+            let by_digest = name.contains(':') && asked.manifest_digest.is_none();
+            name == tag || by_digest
+        }
         _ => true,
     } || digests.iter().any(|d| d.is_some() && **d == asked.manifest_digest);
     registry

@@ -49,6 +49,34 @@ fn what_was_asked_of_the_api_and_what_the_registry_showed_is_one_pull() {
 }
 
 #[test]
+fn a_pull_by_digest_is_what_was_asked_for_by_tag_where_the_answers_were_not_captured() {
+    let (mut action, mut observations) = pull(1.0);
+    let mut call = asked(&action, ATTACKER, 0.9);
+    call.manifest_digest = None;
+    action.reference.clone_from(&action.manifest_digest);
+    observations.push(moved(&action));
+    observations.push(moved(&call));
+    let told = run(&observations[2..], &Store::baseline());
+    let references: Vec<_> = told.registries.iter().map(|r| r.reference.as_deref()).collect();
+    assert_eq!(references, [Some("3.9")]);
+}
+
+#[test]
+fn answers_alone_of_a_registry_that_a_pull_names_are_registry_new() {
+    let (action, _) = pull(1.0);
+    let mut answer = get(2, "203.0.113.100", 5000, "x", "", 1.0);
+    (answer.host, answer.url) = (None, None);
+    let observations = [
+        call(ATTACKER, Route::ImagePull, 0.9),
+        moved(&asked(&action, ATTACKER, 0.9)),
+        connect(2, "203.0.113.100", 5000, 1.0),
+        fetched(answer),
+    ];
+    let told = run(&observations, &Store::baseline());
+    assert_eq!(told.one(Rule::RegistryNew).techniques, ["T1204.003"]);
+}
+
+#[test]
 fn a_pull_that_the_daemon_refused_is_none() {
     let (action, _) = pull(1.0);
     let mut call = asked(&action, ATTACKER, 0.9);

@@ -46,10 +46,10 @@ pub(crate) enum Fetched {
 }
 
 impl Exchange {
-    /// `event` is the first of it. A server may answer a connection's first request before it comes.
+    /// `event` is the first of it: the answer where a server does not wait for the request, or where
+    /// the capture's two directions are not in step.
     pub(crate) fn new(conn: &ConnFacts, event: &HttpEvent<'_>, at: Evidence) -> Self {
         let request_seen = matches!(event.kind, HttpEventKind::RequestHead(_));
-        let may_come = event.exchange == 0 && !conn.midstream;
         Self {
             summary: Summary::new(conn, event, at),
             call: None,
@@ -59,7 +59,7 @@ impl Exchange {
             redirect: None,
             evidence: Vec::new(),
             request_seen,
-            request_over: !request_seen && !may_come,
+            request_over: !request_seen && conn.midstream,
             response_over: false,
             response_ended: false,
             fresh: false,

@@ -7,9 +7,7 @@
 use tw_model::Direction;
 
 use crate::dns::looks_like_message;
-use crate::http1::{
-    cut_request_line, looks_like_request, may_become_request, may_become_status, request_line,
-};
+use crate::http1::{looks_like_request, may_become_request, may_become_status, request_line};
 use crate::http2::looks_like_frames;
 use crate::level::{Next, Switch};
 use crate::limits::{Limits, length};
@@ -168,17 +166,16 @@ impl Probing {
         one.min(other) <= each && one.max(other) <= most
     }
 
-    /// A request line that is cut off is one all the same: nothing more will come of it.
+    /// Missing bytes; what came before them may be all that there is of a request line.
     pub(crate) fn gap(&mut self, direction: Direction, len: u64) -> Option<Switch> {
-        let held = self.held.get_mut(direction.index()).map(std::mem::take).unwrap_or_default();
-        if cut_request_line(&held).is_some() {
-            let mut switch = self.decide(direction, Verdict::Request, &held)?;
+        let held = std::mem::take(self.held.get_mut(direction.index())?);
+        if looks_like_request(&held) && held.contains(&b'/') {
+            let next = Next::Http1(direction, self.lost(direction));
+            let mut switch = self.switch(next, direction, &held);
             switch.replay_with_gap(direction, &[], len);
             return Some(switch);
         }
-        if let Some(scanning) = self.scanning.get_mut(direction.index()) {
-            *scanning = true;
-        }
+        *self.scanning.get_mut(direction.index())? = true;
         None
     }
 
@@ -233,8 +230,16 @@ impl Probing {
         if self.dns && looks_like_message(segment) {
             return Some(self.switch(Next::Dns, direction, segment));
         }
-        if let hello @ (Verdict::ClientHello | Verdict::Preface) = probe(segment) {
-            return self.decide(direction, hello, segment);
+        match probe(segment) {
+            hello @ (Verdict::ClientHello | Verdict::ServerHello | Verdict::Preface) => {
+                return self.decide(direction, hello, segment);
+            }
+            // STARTTLS, with a record header that was cut into pieces.
+            _ if tls(segment) == Verdict::More => {
+                self.held.get_mut(direction.index())?.extend_from_slice(segment);
+                return None;
+            }
+            _ => {}
         }
         if self.midstream && looks_like_frames(segment) {
             return Some(self.switch(Next::Http2(true), direction, segment));

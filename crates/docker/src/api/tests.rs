@@ -1,6 +1,7 @@
 //! Whole conversations, by hand-made HTTP events.
 
 mod bounds;
+mod buildkit;
 mod builds;
 mod containers;
 mod creations;

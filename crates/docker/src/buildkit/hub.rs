@@ -447,7 +447,7 @@ impl GrpcBuild {
             self.call.grpc_status(status);
             self.call.grpc_end(BodyEnd::Complete, self.call.ended());
         }
-        self.call.grpc_over(gone);
+        self.call.grpc_over(gone, self.requested);
         self.fresh = true;
     }
 

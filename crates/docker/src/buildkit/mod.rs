@@ -313,6 +313,3 @@ fn api_call(
         complete: false,
     }
 }
-
-#[cfg(test)]
-mod tests;

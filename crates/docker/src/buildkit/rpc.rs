@@ -200,7 +200,7 @@ impl Call {
                 }
             }
             Some(Method::Status) => self.progress(message, at, hub),
-            None if whole && is_progress(message) => {
+            None if whole && (self.reference.is_some() || is_progress(message)) => {
                 self.reference.get_or_insert_with(|| unnamed(&self.api));
                 self.progress(message, at, hub);
             }

@@ -125,7 +125,7 @@ impl Head {
 }
 
 /// A method, and a target of which at least the path is whole.
-pub(crate) fn cut_request_line(partial: &[u8]) -> Option<RequestLine> {
+fn cut_request_line(partial: &[u8]) -> Option<RequestLine> {
     let text = std::str::from_utf8(partial).ok()?;
     let (_, target) = text.split_once(' ')?;
     let whole = match target.split_once(' ') {

@@ -23,7 +23,6 @@ use self::body::{Body, Place};
 use self::chunk::Step;
 pub(crate) use self::chunk::take_up_to;
 use self::framing::Framing;
-pub(crate) use self::head::cut_request_line;
 use self::head::{Complete, Head, HeadStep, Role};
 pub(crate) use self::line::{
     looks_like_request, may_become_request, may_become_status, request_line,

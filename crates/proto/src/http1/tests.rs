@@ -338,14 +338,6 @@ fn a_request_line_with_a_hole_keeps_whole_parameters_only() {
 }
 
 #[test]
-fn a_connection_that_begins_with_a_request_line_cut_off_is_http() {
-    for start in ["POST /build?t=evil&x=", "POST /build?t=evil HTTP/1.1\r"] {
-        let lines = read(&[up(start), Feed::Gap(UP, 500), up("rest"), down("HTTP/1.1 200 OK\r\n")]);
-        assert_eq!(lines[0], "0 > POST /build?t=evil HTTP/1.1 host=-", "{lines:?}");
-    }
-}
-
-#[test]
 fn after_missed_responses_the_latest_request_is_answered() {
     let answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
     let lines = read(&[
