@@ -16,7 +16,7 @@ use crate::freshness::Level;
 use crate::host::HostId;
 use crate::scene::{Caller, OwnerView, Scene};
 use crate::severity::{Case, is_loss, is_sampling, severity};
-use crate::text::{bytes, list, printable, stable_id};
+use crate::text::{bytes, list, moment, printable, stable_id};
 use crate::window::{Attribution, Owner, names};
 
 /// Contacts that are one finding.
@@ -338,7 +338,9 @@ impl<'s, 'a> Account<'s, 'a> {
             (Level::Unknown, _) => "a caller of which nothing is known",
         };
         let named = match (self.view.inferred, self.attribution.named) {
-            (true, _) => "the call itself could not be read and is inferred from its shape",
+            (true, _) => {
+                "the call itself could not be read and is inferred from the shape of the conversation"
+            }
             (false, true) => "the request names this destination",
             (false, false) => {
                 "the request, as far as it could be read, does not name this destination"
@@ -359,7 +361,10 @@ impl<'s, 'a> Account<'s, 'a> {
         };
         format!(
             "{} ({known}) asked the Docker API at {} for {} at {}; {named}{ambiguous}.",
-            self.view.client, self.view.daemon, self.view.title, self.view.started
+            self.view.client,
+            self.view.daemon,
+            self.view.title,
+            moment(self.view.started)
         )
     }
 
@@ -388,8 +393,8 @@ impl<'s, 'a> Account<'s, 'a> {
             .as_ref()
             .map_or_else(String::new, |p| format!(" by the proxy {p}"));
         format!(
-            "From {} on it connected to {}{proxy} {times} and received {}{what}{hash}.",
-            self.contact.at,
+            "From {} on, the host connected to {}{proxy} {times} and received {}{what}{hash}.",
+            moment(self.contact.at),
             self.place(),
             bytes(received)
         )
@@ -398,23 +403,26 @@ impl<'s, 'a> Account<'s, 'a> {
     fn what_is_new(&self, scene: &Scene<'_>) -> String {
         let fresh = &self.contact.freshness;
         let environment = printable(scene.environments.name(self.group.environment), 64);
-        let since =
-            fresh.watched_since.map_or_else(String::new, |at| format!(", watched since {at}"));
-        let baseline = if fresh.baseline { " with a baseline" } else { " without a baseline" };
+        let since = match (fresh.watched_since, fresh.baseline) {
+            (Some(at), true) => format!(" (watched since {}, with a baseline)", moment(at)),
+            (Some(at), false) => format!(" (watched since {}, without a baseline)", moment(at)),
+            (None, true) => " (with a baseline)".to_owned(),
+            (None, false) => " (without a baseline)".to_owned(),
+        };
         let by_name = fresh.axes == [Axis::Name];
         let mut text = match fresh.level {
             Level::Environment if by_name => {
                 format!(
-                    "The address is shared and known; the name is new to the environment {environment}{baseline}{since}."
+                    "The address is shared and known; the name is new to the environment {environment}{since}."
                 )
             }
             Level::Environment => {
                 format!(
-                    "No host of the environment {environment} is known to have used it{baseline}{since}."
+                    "Nobody in the environment {environment} is known to have contacted it{since}."
                 )
             }
             Level::Host => format!(
-                "Other hosts of the environment {environment} use it, this one had not{since}."
+                "Other hosts of the environment {environment} use it; this one never did{since}."
             ),
             Level::Unknown if fresh.unavailable => {
                 "The store could not be asked whether it is new.".to_owned()

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use sha2::{Digest, Sha256};
+use tw_model::Timestamp;
 
 /// Wire data for a sentence: control, bidirectional and invisible characters become U+FFFD, and
 /// what is longer than `max_chars` ends in an ellipsis.
@@ -40,6 +41,13 @@ pub(crate) fn stable_id(prefix: &str, parts: &[&str]) -> String {
         let _ = write!(id, "{byte:02x}");
     }
     id
+}
+
+/// `2026-11-24 14:44:25 UTC`.
+pub(crate) fn moment(at: Timestamp) -> String {
+    let text = at.to_string();
+    let (day, time) = text.split_once('T').unwrap_or((&text, ""));
+    format!("{day} {} UTC", time.get(..8).unwrap_or(time))
 }
 
 /// `1 byte`, `1,234,567 bytes`.

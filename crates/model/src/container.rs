@@ -45,6 +45,29 @@ pub enum Risk {
     RootUser,
 }
 
+impl Risk {
+    /// For a sentence: "with …".
+    #[must_use]
+    pub const fn phrase(self) -> &'static str {
+        match self {
+            Self::Privileged => "full privileges",
+            Self::HostRootMount => "the host's root directory mounted",
+            Self::HostPathMount => "a directory of the host mounted",
+            Self::DockerSocket => "the Docker socket mounted",
+            Self::HostPid => "the host's processes",
+            Self::HostNetwork => "the host's network",
+            Self::HostIpc => "the host's IPC",
+            Self::HostUserns => "the host's user namespace",
+            Self::DangerousCapability => "a dangerous capability",
+            Self::Device => "a device of the host",
+            Self::NoSeccomp => "seccomp off",
+            Self::NoApparmor => "AppArmor off",
+            Self::RestartAlways => "restart always",
+            Self::RootUser => "the user root",
+        }
+    }
+}
+
 /// One action on a container that the daemon accepted, or whose answer was not seen. Start, stop and so on repeat what the create call of the same
 /// container said, where that was seen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::{Endpoint, FlowId};
+use crate::{Endpoint, FlowId, NetworkTag};
 
 /// One DNS response, reduced to what names need (RFC 1035 §4).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,6 +11,8 @@ pub struct NameAnswer {
     pub client: Endpoint,
     /// Who answered.
     pub server: Endpoint,
+    /// Which network it was seen on.
+    pub tag: NetworkTag,
     /// The name that was asked, lower case, without the final dot.
     pub query: String,
     /// Question type as text (`A`, `AAAA`, `HTTPS`, `TYPE64`).

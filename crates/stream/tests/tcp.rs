@@ -267,6 +267,43 @@ fn midstream_data_does_not_wait_long() {
 }
 
 #[test]
+fn midstream_questions_stay_before_their_answers() {
+    let packets = [
+        up(0, ACK, 200, 906, b"ask"),
+        down(1, ACK, 906, 203, b"answer"),
+        up(2, ACK, 203, 912, b"again"),
+        down(3, ACK, 912, 208, b"also"),
+    ];
+    let order = [b"ask".to_vec(), b"answer".to_vec(), b"again".to_vec(), b"also".to_vec()];
+    // By time, and by the end of input.
+    let mut run = Run::of(&packets);
+    run.advance(250);
+    assert_eq!(run.pieces(), order);
+    let mut run = Run::of(&packets);
+    run.finish();
+    assert_eq!(run.pieces(), order);
+}
+
+#[test]
+fn midstream_answers_stay_behind_their_questions() {
+    let mut run = Run::of(&[
+        up(0, ACK, 200, 900, b"one?"),
+        down(1, ACK, 900, 204, b"one."),
+        up(2, ACK, 204, 904, b"two?"),
+        down(3, ACK, 904, 208, b"two."),
+    ]);
+    run.advance(250);
+    let told = vec![
+        Told::Open,
+        Told::Data(TO_RESPONDER, 0, b"one?".to_vec()),
+        Told::Data(TO_OPENER, 0, b"one.".to_vec()),
+        Told::Data(TO_RESPONDER, 4, b"two?".to_vec()),
+        Told::Data(TO_OPENER, 4, b"two.".to_vec()),
+    ];
+    assert_eq!(run.told(), told);
+}
+
+#[test]
 fn syn_ack_sender_is_the_responder() {
     let mut run = Run::of(&[down(0, SYN | ACK, 500, 101, b""), down(1, ACK, 501, 104, b"answer")]);
     run.finish();

@@ -28,7 +28,7 @@ pub struct Counters {
     pub ip_cut: u64,
     /// IP headers that contradict themselves (version, header length, total length).
     pub ip_malformed: u64,
-    /// TCP or UDP headers that contradict themselves.
+    /// TCP or UDP headers that contradict themselves; of their packets only the ports are believed.
     pub transport_malformed: u64,
     /// Frames with more headers than the limit.
     pub nesting_limit: u64,
@@ -57,7 +57,6 @@ impl Counters {
             Reject::LinkCut => &mut self.link_cut,
             Reject::IpCut => &mut self.ip_cut,
             Reject::IpMalformed => &mut self.ip_malformed,
-            Reject::TransportMalformed => &mut self.transport_malformed,
             Reject::NestingLimit => &mut self.nesting_limit,
         };
         *counter += 1;

@@ -49,6 +49,7 @@ impl Decoder {
             header: IpHeader::NONE,
             budget: self.limits.nesting,
             length_beyond_frame: false,
+            transport_malformed: false,
             outer: None,
         };
         match first_layer(frame.link) {
@@ -82,6 +83,7 @@ impl Decoder {
     ) {
         let found = walk.run(layer);
         self.counters.length_beyond_frame += u64::from(walk.length_beyond_frame);
+        self.counters.transport_malformed += u64::from(walk.transport_malformed);
         match found {
             Ok(Found::Packet(packet)) => {
                 self.counters.packets += 1;
@@ -123,6 +125,7 @@ impl Decoder {
             header,
             budget: walk.budget,
             length_beyond_frame: false,
+            transport_malformed: false,
             outer: None,
         };
         self.walk(&mut inner, Layer::IpPayload(protocol), link, sink);

@@ -25,6 +25,7 @@ mod ip;
 mod limits;
 mod link;
 mod packet;
+mod rare;
 mod transport;
 mod tunnel;
 mod walk;

@@ -65,7 +65,7 @@ pub enum Transport<'a> {
     Tcp(TcpSegment<'a>),
     /// UDP.
     Udp(UdpDatagram<'a>),
-    /// Anything else, or a TCP or UDP header that was cut off.
+    /// Anything else, or a TCP or UDP header that was cut off or contradicts itself.
     Other {
         /// IANA protocol number.
         protocol: u8,

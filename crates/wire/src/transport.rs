@@ -1,19 +1,26 @@
 //! TCP and UDP headers.
 
 use crate::cut::Cut;
-use crate::walk::{Reject, Walk};
+use crate::walk::Walk;
 use crate::{Packet, TcpFlags, TcpSegment, Transport, UdpDatagram};
 
-/// The packet that the IP header and what is left of the frame make.
-pub(crate) fn packet<'a>(walk: &Walk<'a>, protocol: u8) -> Result<Packet<'a>, Reject> {
-    let header = &walk.header;
+/// A header that contradicts itself.
+struct Malformed;
+
+/// The packet that the IP header and what is left of the frame make. Where the transport header
+/// contradicts itself the packet is still one between these ports: it is handed on as a header that
+/// was cut is, and counted.
+pub(crate) fn packet<'a>(walk: &mut Walk<'a>, protocol: u8) -> Packet<'a> {
     let transport = match protocol {
-        6 => tcp(walk.rest)?.map(Transport::Tcp),
-        17 => udp(walk.rest)?.map(Transport::Udp),
-        _ => None,
+        6 => tcp(walk.rest).map(|segment| segment.map(Transport::Tcp)),
+        17 => udp(walk.rest).map(|datagram| datagram.map(Transport::Udp)),
+        _ => Ok(None),
     };
+    walk.transport_malformed = transport.is_err();
+    let transport = transport.unwrap_or_default();
     let transport = transport.unwrap_or(Transport::Other { protocol, payload: walk.rest.bytes });
-    Ok(Packet {
+    let header = &walk.header;
+    Packet {
         evidence: walk.evidence,
         src: header.src,
         dst: header.dst,
@@ -23,17 +30,17 @@ pub(crate) fn packet<'a>(walk: &Walk<'a>, protocol: u8) -> Result<Packet<'a>, Re
         ip_id: header.id,
         hop_limit: header.hop_limit,
         transport,
-    })
+    }
 }
 
 /// RFC 9293 §3.1. `None` when the snap length cut the fixed header.
-fn tcp(mut rest: Cut<'_>) -> Result<Option<TcpSegment<'_>>, Reject> {
+fn tcp(mut rest: Cut<'_>) -> Result<Option<TcpSegment<'_>>, Malformed> {
     let Some(head) = rest.peek::<20>() else { return cut_or_malformed(&rest, 20) };
     let header_len = u32::from(head[12] >> 4) * 4;
     if header_len < 20 {
-        return Err(Reject::TransportMalformed);
+        return Err(Malformed);
     }
-    rest.skip(header_len).ok_or(Reject::TransportMalformed)?;
+    rest.skip(header_len).ok_or(Malformed)?;
     Ok(Some(TcpSegment {
         src_port: u16::from_be_bytes([head[0], head[1]]),
         dst_port: u16::from_be_bytes([head[2], head[3]]),
@@ -47,11 +54,11 @@ fn tcp(mut rest: Cut<'_>) -> Result<Option<TcpSegment<'_>>, Reject> {
 
 /// RFC 768. A length of 0 is a jumbogram (RFC 2675 §4) or segmentation offload: the IP header says
 /// the length then. A length beyond the IP packet is cut to it.
-fn udp(mut rest: Cut<'_>) -> Result<Option<UdpDatagram<'_>>, Reject> {
+fn udp(mut rest: Cut<'_>) -> Result<Option<UdpDatagram<'_>>, Malformed> {
     let Some(head) = rest.take::<8>() else { return cut_or_malformed(&rest, 8) };
     let length = u32::from(u16::from_be_bytes([head[4], head[5]]));
     if length != 0 {
-        let payload_len = length.checked_sub(8).ok_or(Reject::TransportMalformed)?;
+        let payload_len = length.checked_sub(8).ok_or(Malformed)?;
         if payload_len < rest.wire {
             rest.set_wire(payload_len);
         }
@@ -64,6 +71,6 @@ fn udp(mut rest: Cut<'_>) -> Result<Option<UdpDatagram<'_>>, Reject> {
     }))
 }
 
-fn cut_or_malformed<T>(rest: &Cut<'_>, header_len: u32) -> Result<Option<T>, Reject> {
-    if rest.wire < header_len { Err(Reject::TransportMalformed) } else { Ok(None) }
+fn cut_or_malformed<T>(rest: &Cut<'_>, header_len: u32) -> Result<Option<T>, Malformed> {
+    if rest.wire < header_len { Err(Malformed) } else { Ok(None) }
 }

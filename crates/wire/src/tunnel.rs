@@ -19,7 +19,7 @@ pub(crate) fn enter(walk: &mut Walk<'_>, protocol: u8) -> Option<Layer> {
         47 => gre(walk.rest)?,
         _ => over_udp(walk.rest)?,
     };
-    walk.outer = transport::packet(walk, protocol).ok();
+    walk.outer = Some(transport::packet(walk, protocol));
     walk.rest = inside.rest;
     walk.tag.vlan = inside.vlan;
     walk.tag.vni = inside.vni.or(walk.tag.vni);

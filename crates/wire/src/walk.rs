@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use tw_model::{Evidence, MacAddress, NetworkTag};
 
 use crate::cut::Cut;
-use crate::{LinkType, Packet, ip, link, transport, tunnel};
+use crate::{LinkType, Packet, ip, link, rare, transport, tunnel};
 
 /// Why a frame gives no packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +18,6 @@ pub(crate) enum Reject {
     LinkCut,
     IpCut,
     IpMalformed,
-    TransportMalformed,
     NestingLimit,
 }
 
@@ -42,6 +41,12 @@ pub(crate) enum Layer {
     NetfilterLog,
     BackboneTag,
     InterfaceTag,
+    TokenRing,
+    Fddi,
+    FrameRelay,
+    SunAtm,
+    Arcnet,
+    SolarisIpnet,
     Ip,
     Ipv4,
     Ipv6,
@@ -108,6 +113,8 @@ pub(crate) struct Walk<'a> {
     pub(crate) budget: u8,
     /// An IP header claimed more bytes than there were.
     pub(crate) length_beyond_frame: bool,
+    /// The TCP or UDP header contradicts itself.
+    pub(crate) transport_malformed: bool,
     /// The packet around the tunnel that is being read: it stands when the tunnel holds no IP.
     pub(crate) outer: Option<Packet<'a>>,
 }
@@ -138,7 +145,7 @@ impl<'a> Walk<'a> {
                     } else if let Some(next) = tunnel::enter(self, protocol) {
                         next
                     } else {
-                        return transport::packet(self, protocol).map(Found::Packet);
+                        return Ok(Found::Packet(transport::packet(self, protocol)));
                     }
                 }
                 Layer::Fragment(part) => return Ok(Found::Fragment(part)),
@@ -158,6 +165,12 @@ impl<'a> Walk<'a> {
                 Layer::NetfilterLog => link::netfilter_log(self)?,
                 Layer::BackboneTag => link::backbone_tag(self)?,
                 Layer::InterfaceTag => link::interface_tag(self)?,
+                Layer::TokenRing => rare::token_ring(self)?,
+                Layer::Fddi => rare::fddi(self)?,
+                Layer::FrameRelay => rare::frame_relay(self)?,
+                Layer::SunAtm => rare::sun_atm(self)?,
+                Layer::Arcnet => rare::arcnet(self)?,
+                Layer::SolarisIpnet => rare::solaris_ipnet(self)?,
                 Layer::Ip => ip::either(self)?,
             };
         }
@@ -169,14 +182,20 @@ pub(crate) fn first_layer(link: LinkType) -> Result<Layer, Reject> {
     Ok(match link.0 {
         1 => Layer::Ethernet,
         0 | 108 => Layer::Loopback,
+        6 => Layer::TokenRing,
         9 | 50 => Layer::PppSerial,
+        10 => Layer::Fddi,
         51 => Layer::Pppoe,
         12 | 14 | 101 | 228 | 229 => Layer::Ip,
         104 => Layer::CiscoHdlc,
         105 => Layer::Wifi,
+        107 => Layer::FrameRelay,
         113 => Layer::Cooked,
+        123 => Layer::SunAtm,
         127 => Layer::Radiotap,
+        129 => Layer::Arcnet,
         192 => Layer::PerPacketInformation,
+        226 => Layer::SolarisIpnet,
         239 => Layer::NetfilterLog,
         276 => Layer::Cooked2,
         _ => return Err(Reject::UnknownLink),

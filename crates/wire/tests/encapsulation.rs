@@ -116,6 +116,49 @@ fn a_tunnel_protocol_without_a_tunnel_is_a_packet_of_that_protocol() {
 }
 
 #[test]
+fn rare_links_carry_the_same_packet() {
+    let packet = plain_v4();
+    let snap = [0xaa, 0xaa, 3, 0, 0, 0, 8, 0];
+    let heads: [(u16, Vec<u8>); 11] = [
+        (6, concat(&[&[0x10, 0x40], &[0; 12], &snap])),
+        (6, concat(&[&[0x10, 0x40], &[0; 6], &[0x80, 0, 0, 0, 0, 0], &[4, 0x30, 0, 0], &snap])),
+        (10, concat(&[&[0x50], &[0; 12], &snap])),
+        (107, vec![0x18, 0x41, 0x03, 0xcc]),
+        (107, vec![0x18, 0x40, 0x40, 0x01, 0x03, 0, 0x80, 0, 0, 0, 8, 0]),
+        (107, vec![0x18, 0x41, 8, 0]),
+        (123, concat(&[&[0x02, 0, 0, 5], &snap])),
+        (129, vec![1, 2, 0, 0, 240]),
+        (129, vec![1, 2, 0, 0, 212, 0, 0, 1]),
+        (129, vec![1, 2, 0, 0, 212, 0xff, 0, 0, 0xff, 0, 0, 1]),
+        (226, vec![0; 24]),
+    ];
+    for (link, head) in heads {
+        let whole = concat(&[&head, &packet]);
+        let found = decode(LinkType(link), &whole);
+        assert_eq!(found.core(), decode(LinkType(101), &packet).core(), "link type {link}");
+        for cut in 0..head.len() {
+            let outcome = decode_all(LinkType(link), &[whole[..cut].to_vec()]);
+            assert_eq!(outcome.packets.len(), 0, "link type {link} cut at {cut}");
+        }
+    }
+}
+
+#[test]
+fn rare_links_without_ip_give_nothing() {
+    let frames: [(u16, &[u8]); 5] = [
+        (6, &[0x10, 0x00, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+        (10, &[0x41, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+        (107, &[0x18, 0x41, 0x03, 0x08]),
+        (123, &[0x05, 0, 0, 5]),
+        (129, &[1, 2, 0, 0, 212, 5, 0, 1]),
+    ];
+    for (link, bytes) in frames {
+        let outcome = decode_all(LinkType(link), &[bytes.to_vec()]);
+        assert_eq!((outcome.packets.len(), outcome.counters.not_ip), (0, 1), "link type {link}");
+    }
+}
+
+#[test]
 fn too_many_headers_are_an_anomaly() {
     let mut bytes = concat(&[&DST_MAC, &SRC_MAC]);
     for _ in 0..40 {

@@ -87,7 +87,7 @@ fn ip_headers_that_contradict_themselves_give_nothing() {
 }
 
 #[test]
-fn transport_headers_that_contradict_themselves_give_nothing() {
+fn transport_headers_that_contradict_themselves_give_their_ports_only() {
     let short_udp = {
         let mut datagram = udp(1, 2, b"abc");
         datagram[5] = 7;
@@ -96,7 +96,11 @@ fn transport_headers_that_contradict_themselves_give_nothing() {
     let no_room = ipv4("10.0.0.1", "10.0.0.2", 6, &tcp(1, 2, 3, b"")[..19]);
     for bad in [patched(32, &[0x40]), patched(32, &[0xf0]), short_udp, no_room] {
         let outcome = decode_all(RAW, &[bad]);
-        assert_eq!((outcome.packets.len(), outcome.counters.transport_malformed), (0, 1));
+        assert_eq!(outcome.counters.transport_malformed, 1);
+        let [packet] = outcome.packets.as_slice() else { panic!("{:?}", outcome.packets) };
+        // What `Transport::Other` has: everything behind the IP header, and no ports of its own.
+        assert_eq!((packet.ports, packet.seq), ((0, 0), 0));
+        assert!(packet.payload.len() >= 8 && packet.payload[0..4] != [0; 4], "{packet:?}");
     }
 }
 

@@ -48,7 +48,12 @@ impl Ledger {
 
     /// Environment and host that an address is judged for: those of the daemon that the link layer
     /// or the configuration ties it to, else its own.
-    fn judged_for(&self, ip: IpAddr, tag: NetworkTag, environments: &Environments) -> HostAddress {
+    pub(super) fn judged_for(
+        &self,
+        ip: IpAddr,
+        tag: NetworkTag,
+        environments: &Environments,
+    ) -> HostAddress {
         let ip = ip.to_canonical();
         let environment = environments.id_of(ip, tag);
         if self.daemons.contains(&(environment, ip)) {
@@ -123,7 +128,7 @@ impl Ledger {
         let names = names_of(answer);
         let Some(asked) = names.first() else { return };
         let (environment, client) =
-            self.judged_for(answer.client.ip, NetworkTag::default(), inquiry.environments);
+            self.judged_for(answer.client.ip, answer.tag, inquiry.environments);
         let name = inquiry.ask(environment, client, Key::Name(asked), at);
         for ip in answer.addresses.iter().take(MAX_ADDRESSES) {
             let ip = ip.to_canonical();

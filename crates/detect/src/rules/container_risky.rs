@@ -23,7 +23,7 @@ pub(super) fn judge(scene: &Scene<'_>, drafts: &mut Drafts) {
         if escapes {
             techniques.push("T1611");
         }
-        let words: Vec<&str> = risks.iter().map(|risk| words_for(*risk)).collect();
+        let words: Vec<&str> = risks.iter().map(|risk| risk.phrase()).collect();
         let started =
             if life.was_started() { "It was started." } else { "Its start was not seen." };
         let plain = Plain {
@@ -39,8 +39,10 @@ pub(super) fn judge(scene: &Scene<'_>, drafts: &mut Drafts) {
             severity: severity(&caller, escapes, life.was_started()),
             techniques,
             title: format!(
-                "{} made a container on docker host {} that reaches the host",
-                event.client, event.daemon.ip
+                "{} made container {} on docker host {}, which reaches the host",
+                event.client,
+                life.title(),
+                event.daemon.ip
             ),
             summary: format!(
                 "Container {} was asked for with {}. {started} The caller is {}.",
@@ -82,23 +84,4 @@ const fn amounts_to_escape(risk: Risk) -> bool {
             | Risk::DangerousCapability
             | Risk::Device
     )
-}
-
-const fn words_for(risk: Risk) -> &'static str {
-    match risk {
-        Risk::Privileged => "full privileges",
-        Risk::HostRootMount => "the host's root directory mounted",
-        Risk::HostPathMount => "a directory of the host mounted",
-        Risk::DockerSocket => "the Docker socket mounted",
-        Risk::HostPid => "the host's processes",
-        Risk::HostNetwork => "the host's network",
-        Risk::HostIpc => "the host's IPC",
-        Risk::HostUserns => "the host's user namespace",
-        Risk::DangerousCapability => "a dangerous capability",
-        Risk::Device => "a device of the host",
-        Risk::NoSeccomp => "seccomp off",
-        Risk::NoApparmor => "AppArmor off",
-        Risk::RestartAlways => "restart always",
-        Risk::RootUser => "the user root",
-    }
 }

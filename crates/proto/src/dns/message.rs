@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use tw_model::{Endpoint, NameAnswer};
+use tw_model::{Endpoint, NameAnswer, NetworkTag};
 
 use super::name::name;
 use crate::cursor::Cursor;
@@ -77,7 +77,17 @@ impl Response {
 
     pub(crate) fn told(self, client: Endpoint, server: Endpoint) -> NameAnswer {
         let Self { query, qtype, cnames, addresses, rcode, other } = self;
-        NameAnswer { client, server, query, qtype, cnames, addresses, rcode, other }
+        NameAnswer {
+            client,
+            server,
+            tag: NetworkTag::default(),
+            query,
+            qtype,
+            cnames,
+            addresses,
+            rcode,
+            other,
+        }
     }
 
     const fn is_empty(&self) -> bool {

@@ -153,6 +153,14 @@ fn content_codings_are_undone_at_any_cut() {
 
 #[test]
 fn brotli_is_undone() {
+    let wire = [
+        0x1b, 0x44, 0x00, 0xf8, 0x9d, 0x09, 0x36, 0x4e, 0xa8, 0x17, 0x87, 0xf1, 0x65, 0x18, 0xd1,
+        0x5b, 0x81, 0x8c, 0xa5, 0x02, 0x9b, 0x5c, 0x97, 0x99, 0xa5, 0xad, 0xa9, 0x4a, 0x8c, 0x2a,
+        0x13, 0x60, 0x42, 0x21, 0xf6, 0xfa, 0x6c, 0x01,
+    ];
+    let lines = read_at_every_cut(&[up("GET / HTTP/1.1\r\n\r\n"), down(response("br", &wire))]);
+    let text = "a line of a Dockerfile\n".repeat(3);
+    assert_eq!(lines[3..], [format!("0 < body {text}"), "0 < Complete".to_owned()]);
     // RFC 7932: window 16, one uncompressed meta-block of 5 bytes, then the last, empty one.
     let body = [0x40, 0x00, 0x10, b'h', b'e', b'l', b'l', b'o', 0x03];
     let lines = read_at_every_cut(&[up("GET / HTTP/1.1\r\n\r\n"), down(response("br", &body))]);

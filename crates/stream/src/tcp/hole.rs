@@ -66,6 +66,11 @@ impl Hole {
         self.segments.first_key_value().map(|(&position, _)| position)
     }
 
+    /// As [`Self::first`], with the packet that carried it.
+    pub(crate) fn first_with_evidence(&self) -> Option<(u64, Evidence)> {
+        self.segments.first_key_value().map(|(&position, held)| (position, held.evidence))
+    }
+
     /// Behind the last byte held.
     pub(crate) fn end(&self) -> Option<u64> {
         let (position, held) = self.segments.last_key_value()?;

@@ -5,6 +5,7 @@
 
 mod handshake;
 mod hole;
+mod joined;
 mod order;
 mod overdue;
 mod side;
@@ -130,6 +131,7 @@ impl Tcp {
 
     /// Everything held is handed on, with gaps in between.
     pub(crate) fn flush<S, F: Sink<S>>(&mut self, step: &mut Step<'_, S, F>) {
+        self.begin(step);
         for direction in self.earliest_first() {
             self.side_mut(direction).give_up_all(step, direction);
         }
@@ -153,9 +155,7 @@ impl Tcp {
             return self.verdict(step);
         }
         if self.sides.iter().any(|side| side.start_is_due(step.now)) {
-            for direction in self.earliest_first() {
-                self.side_mut(direction).start_at_first_held(step, direction);
-            }
+            self.begin(step);
         }
         let resetting = self.reset_by.is_some();
         for direction in DIRECTIONS {

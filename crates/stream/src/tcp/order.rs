@@ -142,7 +142,7 @@ impl Side {
         }
     }
 
-    fn deliver_held<S, F: Sink<S>>(
+    pub(super) fn deliver_held<S, F: Sink<S>>(
         &mut self,
         step: &mut Step<'_, S, F>,
         direction: Direction,

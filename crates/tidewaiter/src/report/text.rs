@@ -3,6 +3,7 @@
 
 mod build;
 mod incident;
+mod registry;
 mod summary;
 
 use std::fmt::Write as _;
@@ -38,18 +39,24 @@ impl Page<'_> {
     /// A paragraph from the wire or about it, wrapped and indented.
     fn paragraph(&mut self, indent: usize, text: &str) {
         let pad = " ".repeat(indent);
-        let options = textwrap::Options::new(WIDTH).initial_indent(&pad).subsequent_indent(&pad);
-        for line in textwrap::wrap(&terminal(text), options) {
-            let _ = writeln!(self.out, "{line}");
-        }
+        self.wrapped(&pad, &pad, text);
     }
 
     /// A label and a value that may need several lines.
     fn field(&mut self, indent: usize, label: &str, value: &str) {
         let first = format!("{}{label:<14}", " ".repeat(indent));
         let rest = " ".repeat(indent + 14);
-        let options = textwrap::Options::new(WIDTH).initial_indent(&first).subsequent_indent(&rest);
-        for line in textwrap::wrap(&terminal(value), options) {
+        self.wrapped(&first, &rest, value);
+    }
+
+    fn wrapped(&mut self, first: &str, rest: &str, text: &str) {
+        let options = textwrap::Options::new(WIDTH)
+            .initial_indent(first)
+            .subsequent_indent(rest)
+            .wrap_algorithm(textwrap::WrapAlgorithm::FirstFit)
+            .word_splitter(textwrap::WordSplitter::NoHyphenation)
+            .break_words(false);
+        for line in textwrap::wrap(&terminal(text), options) {
             let _ = writeln!(self.out, "{line}");
         }
     }

@@ -82,7 +82,8 @@ fn end_of_file(id: u8) -> Vec<u8> {
 impl Driver {
     fn h2(&mut self, conn: Conn, exchange: u64, way: Direction, kind: HttpEventKind<'_>) {
         let at = self.at();
-        let event = HttpEvent { exchange, request_direction: way, via: None, kind };
+        let event =
+            HttpEvent { exchange, request_direction: way, via: None, decrypted: false, kind };
         let seen = &mut self.seen;
         self.api.http(&conn.0, &event, at, &mut |observation| seen.push(observation));
     }

@@ -74,6 +74,12 @@ fn one(page: &mut Page<'_>, build: &Told<Build>) {
         "when",
         &format!("{} UTC, {seconds:.1} s, {}", day_and_second(body.started), name(&body.outcome)),
     );
+    if let Some(inference) = &body.inference {
+        page.field(4, "inferred", &inference.signs.join("; "));
+        if let Some(ja4) = &inference.ja4 {
+            page.field(4, "client JA4", ja4);
+        }
+    }
     if let Some(remote) = &body.remote {
         page.field(4, "context from", remote);
     }
@@ -145,7 +151,10 @@ fn destinations(page: &mut Page<'_>, destinations: &[Destination]) {
     for destination in destinations {
         let known = if destination.known { "known" } else { "NEW" };
         let named = if destination.named { ", named by the build" } else { "" };
-        let names: Vec<&str> = destination.names.iter().map(|entry| entry.name.as_str()).collect();
+        let mut names: Vec<&str> =
+            destination.names.iter().map(|entry| entry.name.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
         let also =
             if names.is_empty() { String::new() } else { format!(" = {}", names.join(", ")) };
         let end = tw_model::Endpoint::new(destination.ip, destination.port);

@@ -7,7 +7,7 @@ use tw_model::{Axis, Caveat, Finding, Incident, NameOrigin, Novelty, Scope};
 
 use super::super::attack;
 use super::super::case::Case;
-use super::{Page, build, clock, day_and_second, paint, word};
+use super::{Page, build, clock, day_and_second, paint, registry, word};
 
 pub(super) fn block(page: &mut Page<'_>, case: &Case, incident: &Incident) {
     header(page, incident);
@@ -28,6 +28,7 @@ pub(super) fn block(page: &mut Page<'_>, case: &Case, incident: &Incident) {
         one(page, finding);
     }
     build::of_incident(page, case, &findings);
+    registry::of_incident(page, case, incident);
     caveats(page, &incident.caveats);
     page.blank();
 }
@@ -66,12 +67,8 @@ fn one(page: &mut Page<'_>, finding: &Finding) {
     let style = paint(finding.severity);
     let verdict =
         finding.verdict.map_or_else(String::new, |verdict| format!(", {}", name(&verdict)));
-    let _ = writeln!(
-        page.out,
-        "    {style}{:<8}{style:#}  {}",
-        word(finding.severity),
-        super::terminal(&finding.title)
-    );
+    let first = format!("    {style}{:<8}{style:#}  ", word(finding.severity));
+    page.wrapped(&first, &" ".repeat(14), &finding.title);
     page.field(14, "rule", &format!("{}{verdict}", name(&finding.rule)));
     if let Some(destination) = &finding.destination {
         let names: Vec<String> = destination
