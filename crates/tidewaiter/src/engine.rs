@@ -8,9 +8,8 @@ use std::net::IpAddr;
 
 use tw_docker::{Api, ConnFacts};
 use tw_model::{
-    Anomaly, AppProtocol, Connection, DestinationName, Direction, Endpoint, Evidence,
-    MacAddress, NameOrigin, Observation, ObservationBody, Opener, Protocol, ProxyKind, Secrets,
-    Via,
+    Anomaly, AppProtocol, Connection, DestinationName, Direction, Endpoint, Evidence, MacAddress,
+    NameOrigin, Observation, ObservationBody, Opener, Protocol, ProxyKind, Secrets, Via,
 };
 use tw_proto::{Event, HttpEventKind, Reader};
 use tw_stream::{CloseReason, Flow, Interest, StreamEvent, Table};
@@ -311,7 +310,8 @@ fn describe(flow: &Flow<Tracked>, ended: bool) -> Connection {
     let pair = |values: [u64; 2]| if swap { [values[1], values[0]] } else { values };
     let (opener, responder) =
         if swap { (flow.responder, flow.opener) } else { (flow.opener, flow.responder) };
-    let macs = flow.macs.map(|(source, target)| if swap { (target, source) } else { (source, target) });
+    let macs =
+        flow.macs.map(|(source, target)| if swap { (target, source) } else { (source, target) });
     Connection {
         id: flow.id,
         opener,
@@ -381,8 +381,9 @@ fn host_of(authority: &str) -> &str {
         return rest.split(']').next().unwrap_or(rest);
     }
     match authority.rsplit_once(':') {
-        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) && !host.contains(':') => host,
+        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) && !host.contains(':') => {
+            host
+        }
         _ => authority,
     }
 }
-

@@ -43,7 +43,15 @@ impl<M: Memory> Pipeline<M> {
         let learner = Learner::new(settings.environments.clone());
         Self {
             engine: Engine::new(Limits::default(), secrets),
-            rest: Rest { detector, learner, memory, how, settings, watched: HashMap::new(), anomalies: Vec::new() },
+            rest: Rest {
+                detector,
+                learner,
+                memory,
+                how,
+                settings,
+                watched: HashMap::new(),
+                anomalies: Vec::new(),
+            },
             reached: HashMap::new(),
             span: None,
         }

@@ -77,7 +77,17 @@ impl Response {
 
     pub(crate) fn told(self, client: Endpoint, server: Endpoint) -> NameAnswer {
         let Self { query, qtype, cnames, addresses, rcode, other } = self;
-        NameAnswer { client, server, tag: NetworkTag::default(), query, qtype, cnames, addresses, rcode, other }
+        NameAnswer {
+            client,
+            server,
+            tag: NetworkTag::default(),
+            query,
+            qtype,
+            cnames,
+            addresses,
+            rcode,
+            other,
+        }
     }
 
     const fn is_empty(&self) -> bool {
@@ -105,6 +115,9 @@ impl Response {
         data_at.checked_add(len)
     }
 }
+
+/// Bytes by which [`looks_like_message`] tells.
+pub(crate) const TELLING_BYTES: usize = 8;
 
 /// Does this look like a message over TCP, length first?
 pub(crate) fn looks_like_message(bytes: &[u8]) -> bool {

@@ -24,9 +24,9 @@ impl Tcp {
     }
 
     fn first_ready(&self) -> Option<Direction> {
-        let ready = DIRECTIONS.into_iter().filter_map(|direction| {
-            Some((self.side(direction).first_ready()?, direction))
-        });
+        let ready = DIRECTIONS
+            .into_iter()
+            .filter_map(|direction| Some((self.side(direction).first_ready()?, direction)));
         ready.min_by_key(|(came, _)| *came).map(|(_, direction)| direction)
     }
 }

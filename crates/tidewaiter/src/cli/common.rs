@@ -69,8 +69,7 @@ pub(crate) fn read<M: Memory>(
             failed = each(&sources, environment, observation).err();
         }
     };
-    loop {
-        let Some(frame) = inputs.next_frame()? else { break };
+    while let Some(frame) = inputs.next_frame()? {
         pipeline.push(&frame, &mut told);
         progress.tick(|| {
             let progress = inputs.progress();

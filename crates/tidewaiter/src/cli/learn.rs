@@ -52,8 +52,14 @@ pub(crate) fn commit(outcome: &mut Outcome<Store>, sources: &Sources) -> anyhow:
 /// attacker who was there before us would have us learn.
 fn review(case: &Case) -> String {
     let mut text = String::new();
-    let builds = case.builds.iter().map(|told| (&told.body.id, told.body.client, &told.body.tags, &told.body.destinations));
-    let creations = case.creations.iter().map(|told| (&told.body.id, told.body.client, &told.body.tags, &told.body.destinations));
+    let builds = case
+        .builds
+        .iter()
+        .map(|told| (&told.body.id, told.body.client, &told.body.tags, &told.body.destinations));
+    let creations = case
+        .creations
+        .iter()
+        .map(|told| (&told.body.id, told.body.client, &told.body.tags, &told.body.destinations));
     for (id, client, tags, destinations) in builds.chain(creations) {
         for destination in destinations.iter().filter(|destination| !destination.known) {
             let mut names: Vec<&str> =

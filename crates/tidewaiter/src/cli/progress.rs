@@ -18,12 +18,18 @@ pub(crate) struct Progress {
 
 impl Progress {
     /// A bar that does not show yet.
-    #[expect(clippy::disallowed_methods, reason = "wall time of the run, for the bar and the stats line")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "wall time of the run, for the bar and the stats line"
+    )]
     pub(crate) fn new() -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::hidden());
             let style = "{bar:30} {percent:>3} %  {binary_bytes_per_sec}  {eta} left";
-            bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
+            bar.set_style(
+                ProgressStyle::with_template(style)
+                    .unwrap_or_else(|_| ProgressStyle::default_bar()),
+            );
             bar
         });
         Self { bar, started: std::time::Instant::now(), frames: 0 }

@@ -17,7 +17,8 @@ use crate::settings::SettingsError;
 pub(crate) fn run(args: &Replay) -> anyhow::Result<Ended> {
     check(args)?;
     let settings = common::settings(&args.place)?;
-    let secrets = if args.show_secrets && common::to_terminal() { Secrets::Keep } else { Secrets::Redact };
+    let secrets =
+        if args.show_secrets && common::to_terminal() { Secrets::Keep } else { Secrets::Redact };
     if args.learn {
         let dir = common::data_dir(&args.place)?;
         let store = Store::open(&dir, common::options(&settings))?;
@@ -43,10 +44,7 @@ fn check(args: &Replay) -> Result<(), SettingsError> {
     Ok(())
 }
 
-fn replay<M: Memory>(
-    args: &Replay,
-    pipeline: Pipeline<M>,
-) -> anyhow::Result<(Outcome<M>, Read)> {
+fn replay<M: Memory>(args: &Replay, pipeline: Pipeline<M>) -> anyhow::Result<(Outcome<M>, Read)> {
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     let mut stream = |sources: &Sources, environment: &str, observation: &Observation| {
         if !args.all_events {

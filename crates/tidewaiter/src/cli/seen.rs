@@ -116,7 +116,12 @@ fn stats(store: &Store) -> anyhow::Result<()> {
     let _ = writeln!(
         text,
         "filters: {} entries in {} shards, {} bytes, {:.2} bits an entry, fill {:.3}, {} damaged",
-        filters.keys, filters.shards, filters.bytes, filters.bits_per_entry, filters.fill, filters.damaged
+        filters.keys,
+        filters.shards,
+        filters.bytes,
+        filters.bits_per_entry,
+        filters.fill,
+        filters.damaged
     );
     let _ = writeln!(
         text,
@@ -189,7 +194,9 @@ fn import(store: &mut Store, environment: &str, file: &Path) -> anyhow::Result<(
         Box::new(std::io::stdin().lock())
     } else {
         let name = terminal(&file.display().to_string());
-        Box::new(BufReader::new(std::fs::File::open(file).with_context(|| format!("cannot open {name}"))?))
+        Box::new(BufReader::new(
+            std::fs::File::open(file).with_context(|| format!("cannot open {name}"))?,
+        ))
     };
     let report = store.import(environment, &mut list, now())?;
     let mut text = String::new();

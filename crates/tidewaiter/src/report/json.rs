@@ -4,11 +4,12 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 use tw_model::{
-    Anomaly, ApiCall, Connection, ContainerEvent, Evidence, HttpExchange, NameAnswer, Protocol, RecordNumber, Timestamp, TlsHello,
+    Anomaly, ApiCall, Connection, ContainerEvent, Evidence, HttpExchange, NameAnswer, Protocol,
+    RecordNumber, Timestamp, TlsHello,
 };
 
-use super::{community, id};
 use super::sources::Sources;
+use super::{community, id};
 
 /// Version of the output contract.
 pub(crate) const SCHEMA: u32 = 1;
@@ -249,7 +250,8 @@ pub(crate) fn dns(answer: &NameAnswer) -> impl Serialize + '_ {
         dns: Dns<'a>,
     }
     let addresses = answer.addresses.iter().map(ToString::to_string);
-    let answers = addresses.chain(answer.cnames.iter().cloned()).chain(answer.other.iter().cloned());
+    let answers =
+        addresses.chain(answer.cnames.iter().cloned()).chain(answer.other.iter().cloned());
     Body {
         src_ip: answer.client.ip,
         src_port: answer.client.port,

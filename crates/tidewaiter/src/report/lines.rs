@@ -25,9 +25,8 @@ pub(crate) fn streamed(
         ),
         ObservationBody::Http(exchange) if exchange.last && !exchange.method.is_empty() => writer
             .line(&About { timestamp: exchange.started, ..about("http") }, json::http(exchange)),
-        ObservationBody::ApiCall(call) if call.complete => {
-            writer.line(&About { timestamp: call.started, ..about("api_call") }, json::api_call(call))
-        }
+        ObservationBody::ApiCall(call) if call.complete => writer
+            .line(&About { timestamp: call.started, ..about("api_call") }, json::api_call(call)),
         ObservationBody::Tls(hello) => writer.line(&about("tls"), json::tls(hello)),
         ObservationBody::NameAnswer(answer) => writer.line(&about("dns"), json::dns(answer)),
         ObservationBody::Anomaly(anomaly) => writer.line(&about("anomaly"), json::anomaly(anomaly)),

@@ -101,14 +101,14 @@ struct Reached<'a> {
 
 /// The line, without its line feed.
 pub(crate) fn line(writer: &Writer<'_>, run: &Run<'_>) -> String {
-    let about =
-        About { event: "stats", timestamp: run.until, environment: "", evidence: &[] };
+    let about = About { event: "stats", timestamp: run.until, environment: "", evidence: &[] };
     writer.line(&about, stats(run))
 }
 
 fn stats<'a>(run: &'a Run<'_>) -> Stats<'a> {
     let counters = run.counters;
-    let reached: Vec<Reached<'_>> = run.reached.iter().map(|place| at(run.sources, place)).collect();
+    let reached: Vec<Reached<'_>> =
+        run.reached.iter().map(|place| at(run.sources, place)).collect();
     let (committed_through, read_through) =
         if run.committed { (reached, Vec::new()) } else { (Vec::new(), reached) };
     Stats {

@@ -216,9 +216,17 @@ mod tests {
     #[test]
     fn an_error_names_line_and_key() {
         let line = |text: &str| load(text).unwrap_err().to_string();
-        assert!(line("[policy]\n\ntime_windw = \"5s\"\n").contains(" line 3: unknown field `time_windw`"));
-        assert!(line("[policy]\ntime_window = \"soon\"\n").contains(" line 2: time_window: \"soon\""));
-        assert!(line("[[environment]]\nname = \"a\"\nnetworks = [\"10.0.0.0/33\"]\n").contains(" line 3: networks:"));
+        assert!(
+            line("[policy]\n\ntime_windw = \"5s\"\n")
+                .contains(" line 3: unknown field `time_windw`")
+        );
+        assert!(
+            line("[policy]\ntime_window = \"soon\"\n").contains(" line 2: time_window: \"soon\"")
+        );
+        assert!(
+            line("[[environment]]\nname = \"a\"\nnetworks = [\"10.0.0.0/33\"]\n")
+                .contains(" line 3: networks:")
+        );
         assert!(line("[[docker_host]]\naddress = \"x\"\n").contains(" line 2: address:"));
         assert!(line("[policy\n").contains(" line 1: "));
     }

@@ -26,7 +26,8 @@ pub(super) fn of_incident(page: &mut Page<'_>, case: &Case, findings: &[&Finding
 
 /// Builds that stand in no finding: one line each, so that "nothing found" can be told from "nothing seen".
 pub(super) fn apart(page: &mut Page<'_>, case: &Case) {
-    let named = |id: &tw_model::BuildId| case.findings.iter().any(|finding| finding.builds.contains(id));
+    let named =
+        |id: &tw_model::BuildId| case.findings.iter().any(|finding| finding.builds.contains(id));
     let quiet: Vec<&Told<Build>> =
         case.builds.iter().filter(|build| !named(&build.body.id)).collect();
     if quiet.is_empty() {
@@ -57,11 +58,16 @@ fn one(page: &mut Page<'_>, build: &Told<Build>) {
         page.field(4, "image id", id);
     }
     page.field(4, "base", &or(&body.base_images, "(not seen)"));
-    let agent = body.user_agent.as_deref().map_or_else(String::new, |agent| format!(", \"{agent}\""));
+    let agent =
+        body.user_agent.as_deref().map_or_else(String::new, |agent| format!(", \"{agent}\""));
     page.field(4, "asked by", &format!("{}:{}{agent}", body.client, body.client_port));
     let version = body.api_version.as_deref().map_or_else(String::new, |v| format!(", API {v}"));
     let tls = if body.tls { ", TLS" } else { ", in clear" };
-    page.field(4, "daemon", &format!("{}{version}, {} builder{tls}", body.daemon, name(&body.frontend)));
+    page.field(
+        4,
+        "daemon",
+        &format!("{}{version}, {} builder{tls}", body.daemon, name(&body.frontend)),
+    );
     let seconds = body.ended.since(body.started).as_secs_f64();
     page.field(
         4,
@@ -83,7 +89,8 @@ fn one(page: &mut Page<'_>, build: &Told<Build>) {
 
 fn context(page: &mut Page<'_>, build: &Build) {
     let Some(context) = &build.context else { return };
-    let mut names: Vec<&str> = context.names.iter().take(CONTEXT_NAMES).map(String::as_str).collect();
+    let mut names: Vec<&str> =
+        context.names.iter().take(CONTEXT_NAMES).map(String::as_str).collect();
     if context.names.len() > CONTEXT_NAMES || context.files > context.names.len() as u64 {
         names.push("…");
     }
@@ -124,7 +131,11 @@ fn created(page: &mut Page<'_>, creation: &Told<ImageCreation>) {
     }
     page.field(4, "asked by", &format!("{}:{}", body.client, body.client_port));
     page.field(4, "daemon", &body.daemon.to_string());
-    page.field(4, "when", &format!("{} UTC, {}", day_and_second(body.started), name(&body.outcome)));
+    page.field(
+        4,
+        "when",
+        &format!("{} UTC, {}", day_and_second(body.started), name(&body.outcome)),
+    );
     destinations(page, &body.destinations);
     let places = page.places(&creation.evidence);
     page.field(4, "evidence", &places);
@@ -138,7 +149,8 @@ fn destinations(page: &mut Page<'_>, destinations: &[Destination]) {
             destination.names.iter().map(|entry| entry.name.as_str()).collect();
         names.sort_unstable();
         names.dedup();
-        let also = if names.is_empty() { String::new() } else { format!(" = {}", names.join(", ")) };
+        let also =
+            if names.is_empty() { String::new() } else { format!(" = {}", names.join(", ")) };
         let end = tw_model::Endpoint::new(destination.ip, destination.port);
         let text = format!(
             "{end}{also}: {known}{named}; {} bytes in, {} out, first at {}",

@@ -43,7 +43,11 @@ fn header(page: &mut Page<'_>, incident: &Incident) {
         super::terminal(&incident.environment),
     );
     let callers: Vec<String> = incident.clients.iter().map(ToString::to_string).collect();
-    page.field(2, "when", &format!("{} to {} UTC", day_and_second(incident.started), day_and_second(incident.ended)));
+    page.field(
+        2,
+        "when",
+        &format!("{} to {} UTC", day_and_second(incident.started), day_and_second(incident.ended)),
+    );
     if !callers.is_empty() {
         page.field(2, "called by", &callers.join(", "));
     }
@@ -60,7 +64,8 @@ fn header(page: &mut Page<'_>, incident: &Incident) {
 
 fn one(page: &mut Page<'_>, finding: &Finding) {
     let style = paint(finding.severity);
-    let verdict = finding.verdict.map_or_else(String::new, |verdict| format!(", {}", name(&verdict)));
+    let verdict =
+        finding.verdict.map_or_else(String::new, |verdict| format!(", {}", name(&verdict)));
     let first = format!("    {style}{:<8}{style:#}  ", word(finding.severity));
     page.wrapped(&first, &" ".repeat(14), &finding.title);
     page.field(14, "rule", &format!("{}{verdict}", name(&finding.rule)));
@@ -145,7 +150,10 @@ pub(super) fn name<T: Serialize>(value: &T) -> String {
 fn caveats(page: &mut Page<'_>, caveats: &[Caveat]) {
     page.heading("What could not be seen");
     if caveats.is_empty() {
-        page.paragraph(4, "Nothing is known to be missing from the parts of the capture that this rests on.");
+        page.paragraph(
+            4,
+            "Nothing is known to be missing from the parts of the capture that this rests on.",
+        );
     }
     for caveat in caveats {
         page.paragraph(4, &format!("- {}", explain(*caveat)));
@@ -158,19 +166,35 @@ pub(super) const fn explain(caveat: Caveat) -> &'static str {
         Caveat::NoBaseline => {
             "no-baseline: nothing was learned here before, so \"new\" means new to this capture. Run `tidewaiter learn` on earlier ordinary traffic."
         }
-        Caveat::Midstream => "midstream: a connection was already open when the capture began; its beginning is unknown.",
+        Caveat::Midstream => {
+            "midstream: a connection was already open when the capture began; its beginning is unknown."
+        }
         Caveat::Gaps => "gaps: bytes are missing from a connection (lost before or at capture).",
         Caveat::Drops => "drops: the capture dropped packets meanwhile.",
         Caveat::Sampled => "sampled: flow records are sampled; what is absent may have happened.",
-        Caveat::SamplingUnknown => "sampling-unknown: flow records may be sampled; what is absent may have happened.",
-        Caveat::TemplatesMissing => "templates-missing: flow records came whose template was never seen.",
+        Caveat::SamplingUnknown => {
+            "sampling-unknown: flow records may be sampled; what is absent may have happened."
+        }
+        Caveat::TemplatesMissing => {
+            "templates-missing: flow records came whose template was never seen."
+        }
         Caveat::ExporterGaps => "exporter-gaps: flow records were lost on the way.",
-        Caveat::TlsOpaque => "tls-opaque: the API conversation is encrypted and no keys were given.",
-        Caveat::OneDirection => "one-direction: only one direction of a connection is in the capture.",
+        Caveat::TlsOpaque => {
+            "tls-opaque: the API conversation is encrypted and no keys were given."
+        }
+        Caveat::OneDirection => {
+            "one-direction: only one direction of a connection is in the capture."
+        }
         Caveat::Truncated => "truncated: a value was cut off by the snap length or a limit.",
-        Caveat::EndUnseen => "end-unseen: the end of the build is not in the capture; its window ends at the last packet seen.",
-        Caveat::AmbiguousBuild => "ambiguous-build: several builds were open, and none names the destination.",
-        Caveat::OpenerInferred => "opener-inferred: who opened a connection is inferred, its beginning was not seen.",
+        Caveat::EndUnseen => {
+            "end-unseen: the end of the build is not in the capture; its window ends at the last packet seen."
+        }
+        Caveat::AmbiguousBuild => {
+            "ambiguous-build: several builds were open, and none names the destination."
+        }
+        Caveat::OpenerInferred => {
+            "opener-inferred: who opened a connection is inferred, its beginning was not seen."
+        }
         Caveat::Proxied => "proxied: a proxy stands between; what lies behind it is not seen.",
         Caveat::StoreUnavailable => "store-unavailable: the store could not be asked.",
     }

@@ -30,7 +30,11 @@ pub(super) fn block(page: &mut Page<'_>, case: &Case, reading: &Reading) {
         .map(|(severity, number)| format!("{number} {}", word(severity).to_lowercase()))
         .collect();
     let total = count(case.findings.len(), "finding");
-    let found = if found.is_empty() { "no findings".to_owned() } else { format!("{total}: {}", found.join(", ")) };
+    let found = if found.is_empty() {
+        "no findings".to_owned()
+    } else {
+        format!("{total}: {}", found.join(", "))
+    };
     page.field(2, "found", &format!("{}, {found}", count(case.incidents.len(), "incident")));
     page.field(
         2,
@@ -45,13 +49,13 @@ pub(super) fn block(page: &mut Page<'_>, case: &Case, reading: &Reading) {
     let span = reading.span.map_or_else(String::new, |(first, last)| {
         format!(", {} to {} UTC", day_and_second(first), day_and_second(last))
     });
-    page.field(
-        2,
-        "read",
-        &format!("{} frames, {} bytes{span}", counters.frames, counters.bytes),
-    );
+    page.field(2, "read", &format!("{} frames, {} bytes{span}", counters.frames, counters.bytes));
     if !reading.baseline {
-        page.field(2, "baseline", "none: \"new\" means new to this capture (see `tidewaiter learn --help`)");
+        page.field(
+            2,
+            "baseline",
+            "none: \"new\" means new to this capture (see `tidewaiter learn --help`)",
+        );
     }
     losses(page, case, reading);
     if case.findings.is_empty() {
@@ -67,13 +71,18 @@ pub(super) fn block(page: &mut Page<'_>, case: &Case, reading: &Reading) {
 fn losses(page: &mut Page<'_>, case: &Case, reading: &Reading) {
     let stream = &reading.counters.stream;
     if stream.gaps > 0 {
-        let text = format!("{} gaps, {} bytes missing from connections", stream.gaps, stream.gap_bytes);
+        let text =
+            format!("{} gaps, {} bytes missing from connections", stream.gaps, stream.gap_bytes);
         page.field(2, "lost", &text);
     }
     let wire = &reading.counters.wire;
     let errors = wire.link_cut + wire.ip_cut + wire.ip_malformed + wire.transport_malformed;
     if errors > 0 {
-        page.field(2, "undecoded", &format!("{errors} frames (see the stats line of --format json)"));
+        page.field(
+            2,
+            "undecoded",
+            &format!("{errors} frames (see the stats line of --format json)"),
+        );
     }
     if !case.anomalies.is_empty() {
         page.field(2, "anomalies", &format!("{} (--format json has them)", case.anomalies.len()));
