@@ -37,6 +37,7 @@ mod seen;
 mod severity;
 mod sighting;
 mod text;
+mod transfer;
 mod window;
 
 pub use detector::{Detector, Judgement};

@@ -6,10 +6,12 @@ use tw_model::{Direction, Endpoint, Evidence, FlowId, NetworkTag, Observation, S
 use tw_proto::{HttpEvent, HttpEventKind};
 
 use crate::bounded::Bounded;
+use crate::buildkit::Buildkit;
 use crate::call::Turn;
 use crate::content::context::ContextLimits;
 use crate::exchange::{Exchange, Fetched};
 use crate::memory::{Memory, OpenRemote};
+use crate::registry::Registries;
 use crate::remote::{Fetch, comparable};
 
 /// What must not grow without bound. Each limit has its counter in [`Counters`].
@@ -27,6 +29,10 @@ pub struct Limits {
     pub containers_per_host: usize,
     /// Execs that were created and not yet started; also BuildKit sessions.
     pub execs: usize,
+    /// Repositories that hosts pull from or push to, followed at once.
+    pub repositories: usize,
+    /// Manifests that are being read at once, of up to 4 MiB each.
+    pub open_manifests: usize,
     /// Decoded bytes that are read of each build context.
     pub context_bytes: u64,
     /// Bytes of each Dockerfile.
@@ -42,6 +48,8 @@ impl Default for Limits {
             daemons: 4_096,
             containers_per_host: 256,
             execs: 4_096,
+            repositories: 4_096,
+            open_manifests: 64,
             context_bytes: 512 << 20,
             dockerfile_bytes: 1 << 20,
         }
@@ -72,8 +80,17 @@ pub struct Counters {
     pub contexts_malformed: u64,
     /// Create and exec bodies that are cut off, too large or no JSON; read as far as possible.
     pub json_malformed: u64,
+    /// Manifests that were not read because of [`Limits::open_manifests`].
+    pub manifests_unread: u64,
+    /// Repositories and images that were told before their end to stay within
+    /// [`Limits::repositories`].
+    pub repositories_evicted: u64,
     /// Remembered daemons, containers, execs, sessions and awaited files that had to go.
     pub memory_evicted: u64,
+    /// Messages of BuildKit that were cut because they, or all together, are over a limit.
+    pub grpc_cut: u64,
+    /// Builds, sessions, connections and calls of BuildKit that were given up to stay within limits.
+    pub buildkit_evicted: u64,
 }
 
 /// What the owner of a connection knows of it. Given with every event.
@@ -110,6 +127,8 @@ pub struct Api {
     secrets: Secrets,
     conns: Bounded<FlowId, Exchanges>,
     memory: Memory,
+    buildkit: Buildkit,
+    registries: Registries,
     counters: Counters,
     latest: Option<Evidence>,
 }
@@ -126,6 +145,8 @@ impl Api {
         Self {
             conns: Bounded::new(limits.connections),
             memory: Memory::new(&limits),
+            buildkit: Buildkit::new(&limits, secrets),
+            registries: Registries::new(limits.repositories, limits.open_manifests),
             counters: Counters::default(),
             latest: None,
             limits,
@@ -142,6 +163,18 @@ impl Api {
         sink: &mut dyn FnMut(Observation),
     ) {
         self.latest = Some(at);
+        self.buildkit.http(conn, event, at, sink);
+        self.exchange_event(conn, event, at, sink);
+        self.deliver(at, sink);
+    }
+
+    fn exchange_event(
+        &mut self,
+        conn: &ConnFacts,
+        event: &HttpEvent<'_>,
+        at: Evidence,
+        sink: &mut dyn FnMut(Observation),
+    ) {
         let begins =
             matches!(event.kind, HttpEventKind::RequestHead(_) | HttpEventKind::ResponseHead(_));
         if begins {
@@ -155,10 +188,12 @@ impl Api {
             limits: &self.limits,
             memory: &mut self.memory,
             counters: &mut self.counters,
+            tokens: &mut self.registries.tokens,
         };
         exchange.event(conn, &event.kind, at, turn);
         exchange.tell(at, sink);
         let fetched = exchange.fetched(&event.kind);
+        let step = exchange.registry_step(at);
         if exchange.is_over() {
             exchange.over(false, at, turn, sink);
             open.remove(&event.exchange);
@@ -166,8 +201,12 @@ impl Api {
                 self.conns.remove(&conn.flow);
             }
         }
+        if let Some(step) = step {
+            self.registries.step(&step, sink);
+        }
         if let HttpEventKind::RequestHead(_) = event.kind {
             self.begin_fetch(conn.flow, event.exchange);
+            self.own_session(conn.flow, event.exchange);
         }
         match fetched {
             Some(Fetched::File(fetch)) => self.end_fetch(*fetch, at, sink),
@@ -192,10 +231,12 @@ impl Api {
     /// The end of input: everything that is open is told for the last time.
     pub fn finish(&mut self, sink: &mut dyn FnMut(Observation)) {
         let Some(at) = self.latest else { return };
+        self.buildkit.finish(at, sink);
         let flows: Vec<FlowId> = self.conns.iter().map(|(flow, _)| *flow).collect();
         for flow in flows {
             self.end(flow, false, at, sink);
         }
+        self.registries.finish(at, sink);
     }
 
     /// What the limits cost so far.
@@ -204,6 +245,9 @@ impl Api {
         let mut counters = self.counters;
         counters.connections_evicted = self.conns.evicted();
         counters.memory_evicted = self.memory.evicted();
+        self.buildkit.count(&mut counters);
+        counters.manifests_unread = self.registries.tokens.refused;
+        counters.repositories_evicted = self.registries.evicted();
         counters
     }
 
@@ -251,6 +295,8 @@ impl Api {
         at: Evidence,
         sink: &mut dyn FnMut(Observation),
     ) {
+        self.buildkit.end(flow, client_gone, at, sink);
+        self.deliver(at, sink);
         if let Some(conn) = self.conns.remove(&flow) {
             self.end_conn(conn, client_gone, at, sink);
         }
@@ -281,8 +327,12 @@ impl Api {
             limits: &self.limits,
             memory: &mut self.memory,
             counters: &mut self.counters,
+            tokens: &mut self.registries.tokens,
         };
         exchange.over(client_gone, at, turn, sink);
+        if let Some(step) = exchange.last_registry_step(at) {
+            self.registries.step(&step, sink);
+        }
     }
 
     /// Does this request fetch what an open build waits for?
@@ -309,6 +359,22 @@ impl Api {
         let Some(exchange) = self.exchange(fetch.build.0, fetch.build.1) else { return };
         exchange.take_file(fetch.reader.finish(), at, sink);
         self.memory.stop_waiting(fetch.build);
+    }
+
+    /// Does this request name the session that carries the rest of its build?
+    fn own_session(&mut self, flow: FlowId, index: u64) {
+        let Some(exchange) = self.exchange(flow, index) else { return };
+        let Some((host, session)) = exchange.build_session() else { return };
+        self.buildkit.own(host, &session, (flow, index));
+    }
+
+    /// Gives builds the files that came through their sessions.
+    fn deliver(&mut self, at: Evidence, sink: &mut dyn FnMut(Observation)) {
+        for ((flow, index), synced) in self.buildkit.deliveries() {
+            if let Some(exchange) = self.exchange(flow, index) {
+                exchange.take_synced(&synced, at, sink);
+            }
+        }
     }
 
     fn exchange(&mut self, flow: FlowId, index: u64) -> Option<&mut Exchange> {

@@ -3,12 +3,15 @@
 use std::net::IpAddr;
 
 use tw_model::{Evidence, FlowId, Observation, ObservationBody};
-use tw_proto::{BodyEnd, HttpEvent, HttpEventKind, RequestHead, ResponseHead};
+use tw_proto::{BodyEnd, HttpEvent, HttpEventKind, HttpVersion, RequestHead, ResponseHead};
 
 use crate::api::ConnFacts;
 use crate::build::BuildCall;
+use crate::buildkit::{Synced, is_grpc};
 use crate::call::{Call, Turn};
 use crate::content::context::ContextFacts;
+use crate::memory::HostKey;
+use crate::registry::{Request, Step};
 use crate::remote::{Fetch, redirected};
 use crate::summary::Summary;
 
@@ -20,6 +23,8 @@ pub(crate) struct Exchange {
     summary: Summary,
     call: Option<Box<Call>>,
     fetch: Option<Box<Fetch>>,
+    /// The request of the registry protocol that it may be.
+    registry: Option<Box<Request>>,
     /// As asked, secrets and all; kept only while a build waits for a file.
     url: Option<String>,
     redirect: Option<String>,
@@ -49,6 +54,7 @@ impl Exchange {
             summary: Summary::new(conn, event, at),
             call: None,
             fetch: None,
+            registry: None,
             url: None,
             redirect: None,
             evidence: Vec::new(),
@@ -72,9 +78,17 @@ impl Exchange {
         match *kind {
             HttpEventKind::RequestHead(head) => self.request_head(conn, head, at, turn),
             HttpEventKind::RequestBody(bytes) => {
+                if let Some(request) = &mut self.registry {
+                    request.request_body(bytes, turn.tokens);
+                }
                 self.with_call(|call| call.request_body(bytes, now));
             }
-            HttpEventKind::RequestGap(bytes) => self.with_call(|call| call.request_gap(bytes)),
+            HttpEventKind::RequestGap(bytes) => {
+                if let Some(request) = &mut self.registry {
+                    request.gap(bytes);
+                }
+                self.with_call(|call| call.request_gap(bytes));
+            }
             HttpEventKind::RequestEnd(_) => {
                 self.request_over = true;
                 self.with_call(|call| call.request_end(turn));
@@ -85,6 +99,9 @@ impl Exchange {
                 if let Some(fetch) = &mut self.fetch {
                     fetch.reader.push(bytes);
                 }
+                if let Some(request) = &mut self.registry {
+                    request.response_body(bytes, turn.tokens);
+                }
                 self.with_call(|call| call.response_body(bytes, now));
             }
             HttpEventKind::ResponseGap(bytes) => {
@@ -92,11 +109,16 @@ impl Exchange {
                 if let Some(fetch) = &mut self.fetch {
                     fetch.reader.gap(bytes);
                 }
+                if let Some(request) = &mut self.registry {
+                    request.gap(bytes);
+                }
                 self.with_call(|call| call.response_gap(bytes, now));
             }
             HttpEventKind::ResponseEnd(end) => self.response_end(end, at, turn),
             HttpEventKind::Upstream { .. } => self.with_call(|call| call.running(now)),
-            HttpEventKind::Upgraded(_) => {}
+            HttpEventKind::Upgraded(_)
+            | HttpEventKind::ResponseTrailers(_)
+            | HttpEventKind::Reset(_) => {}
         }
     }
 
@@ -171,6 +193,19 @@ impl Exchange {
         }
     }
 
+    /// After its last event: what it did as a request to a registry.
+    pub(crate) fn registry_step(&mut self, at: Evidence) -> Option<Step> {
+        if !self.response_ended {
+            return None;
+        }
+        self.registry.take()?.answered(self.summary.record(), at)
+    }
+
+    /// When nothing more will come: the same.
+    pub(crate) fn last_registry_step(&mut self, at: Evidence) -> Option<Step> {
+        self.registry.take()?.over(self.summary.record(), at)
+    }
+
     /// The file that this build waited for is there.
     pub(crate) fn take_file(
         &mut self,
@@ -181,6 +216,29 @@ impl Exchange {
         let Some(call) = &mut self.call else { return };
         let Some(build) = call.build_mut() else { return };
         build.fetched(facts);
+        call.refresh();
+        self.note(at);
+        self.tell(at, sink);
+    }
+
+    /// The daemon's host and the session that its build names.
+    pub(crate) fn build_session(&mut self) -> Option<(HostKey, String)> {
+        let call = self.call.as_mut()?;
+        let host = call.host();
+        let session = call.build_mut()?.session()?.to_owned();
+        Some((host, session))
+    }
+
+    /// Files came through the session of its build.
+    pub(crate) fn take_synced(
+        &mut self,
+        synced: &Synced,
+        at: Evidence,
+        sink: &mut dyn FnMut(Observation),
+    ) {
+        let Some(call) = &mut self.call else { return };
+        let Some(build) = call.build_mut() else { return };
+        build.synced(synced);
         call.refresh();
         self.note(at);
         self.tell(at, sink);
@@ -198,6 +256,7 @@ impl Exchange {
         self.fresh |= self.response_ended;
         let url = self.summary.request(head, conn.tls, turn.secrets);
         self.url = url.filter(|_| turn.memory.any_waiting());
+        self.registry = Request::new(head, self.summary.record(), conn, at).map(Box::new);
         self.call = Call::from_request(head, &self.summary, conn, turn).map(Box::new);
     }
 
@@ -209,7 +268,10 @@ impl Exchange {
         turn: &mut Turn<'_>,
     ) {
         self.note(at);
-        self.summary.response(head, conn.hash, turn.secrets, at);
+        // Secrets cross gRPC calls: nothing of their bodies is kept, not even a digest.
+        let is_grpc = head.header("content-type").is_some_and(is_grpc)
+            || head.version == HttpVersion::Http2 && !self.request_seen;
+        self.summary.response(head, conn.hash && !is_grpc, turn.secrets, at);
         self.fresh = true;
         if let (Some(url), Some(location)) = (&self.url, head.header("location")) {
             self.redirect = redirected(url, location);
@@ -217,6 +279,9 @@ impl Exchange {
         if !self.request_seen && self.call.is_none() {
             self.call = Call::from_answer(head, &self.summary, conn, turn).map(Box::new);
             self.request_over |= self.call.is_some();
+        }
+        if let Some(request) = &mut self.registry {
+            request.response_head(head);
         }
         self.with_call(|call| call.response_head(head, turn));
     }

@@ -18,6 +18,7 @@
 mod api;
 mod bounded;
 mod build;
+mod buildkit;
 mod call;
 mod collected;
 mod container;
@@ -31,6 +32,7 @@ mod memory;
 mod outcome;
 mod query;
 mod recognise;
+mod registry;
 mod remote;
 mod role;
 mod route;

@@ -31,6 +31,11 @@ impl Ending {
         self.failed = true;
     }
 
+    /// The client or the daemon took it back.
+    pub(crate) const fn cancel(&mut self) {
+        self.canceled = true;
+    }
+
     /// The answer is over.
     pub(crate) const fn body_end(&mut self, end: BodyEnd) {
         self.body = Some(end);

@@ -61,6 +61,7 @@ impl Summary {
             sha256: None,
             executable: false,
             complete: false,
+            decrypted: event.decrypted,
             last: false,
             proxy: event.via.map(|(_, kind)| kind),
             started: at.timestamp,
@@ -213,7 +214,7 @@ fn shown_url(url: &str, secrets: Secrets) -> String {
         shown.push(if index == 0 { '?' } else { '&' });
         let (key, value) = pair.split_once('=').unwrap_or(("", pair));
         let (name, plain) = (form_decoded(key), form_decoded(value));
-        let safe = if name.eq_ignore_ascii_case("buildargs") && !plain.is_empty() {
+        let safe = if is_never_shown(&name) && !plain.is_empty() {
             redacted(plain.as_bytes())
         } else {
             redact_value(&name, &plain, secrets)
@@ -225,6 +226,11 @@ fn shown_url(url: &str, secrets: Secrets) -> String {
         shown.push_str(if safe == plain { value } else { &safe });
     }
     shown
+}
+
+/// Build arguments, and what lets anybody go on with an upload to a registry.
+fn is_never_shown(parameter: &str) -> bool {
+    parameter.eq_ignore_ascii_case("buildargs") || parameter == "_state"
 }
 
 fn is_absolute(target: &str) -> bool {

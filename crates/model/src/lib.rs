@@ -16,6 +16,7 @@ mod finding;
 mod names;
 mod observation;
 mod redact;
+mod registry;
 mod time;
 
 pub use api_call::{ApiCall, CallId, Route};
@@ -37,4 +38,5 @@ pub use redact::{
     Secrets, is_secret_name, looks_secret, redact_command, redact_url, redact_value, redact_words,
     redacted,
 };
+pub use registry::{Layer, RegistryAction, RegistryActionId, RegistryVerb, RegistryVia};
 pub use time::Timestamp;

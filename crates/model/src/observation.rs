@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::{
     ApiCall, Build, Connection, ContainerEvent, Endpoint, Evidence, HttpExchange, ImageCreation,
-    NameAnswer, Protocol, Timestamp, TlsHello,
+    NameAnswer, Protocol, RegistryAction, Timestamp, TlsHello,
 };
 
 /// Something seen, with where it stands. Observations of one kind and identity replace earlier ones.
@@ -29,6 +29,8 @@ pub enum ObservationBody {
     ImageCreation(Box<ImageCreation>),
     /// An action on a container.
     Container(Box<ContainerEvent>),
+    /// An image pulled from or pushed to a registry.
+    Registry(Box<RegistryAction>),
     /// A connection.
     Connection(Connection),
     /// An HTTP exchange in clear.

@@ -126,6 +126,11 @@ pub enum HttpEventKind<'a> {
     ResponseBody(&'a [u8]),
     /// Response body bytes that are missing.
     ResponseGap(u64),
+    /// Trailer fields of the response (HTTP/2 only); its end follows.
+    ResponseTrailers(&'a [Header]),
+    /// An HTTP/2 stream was given up by whoever sends this way (RST_STREAM). What of the exchange
+    /// was under way has been ended; an answer to a client that gave up may still come.
+    Reset(Direction),
     /// The response is over.
     ResponseEnd(BodyEnd),
     /// The connection goes on as something else; no further exchange on this reader level.
@@ -150,6 +155,8 @@ pub struct HttpEvent<'a> {
     pub request_direction: Direction,
     /// Set inside a proxy's tunnel: `host:port` that was asked for, and how.
     pub via: Option<(&'a str, ProxyKind)>,
+    /// It was inside TLS, and decrypted.
+    pub decrypted: bool,
     /// What happened.
     pub kind: HttpEventKind<'a>,
 }

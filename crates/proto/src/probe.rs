@@ -166,13 +166,17 @@ impl Probing {
         one.min(other) <= each && one.max(other) <= most
     }
 
-    pub(crate) fn gap(&mut self, direction: Direction) {
-        if let (Some(held), Some(scanning)) =
-            (self.held.get_mut(direction.index()), self.scanning.get_mut(direction.index()))
-        {
-            *held = Vec::new();
-            *scanning = true;
+    /// Missing bytes; what came before them may be all that there is of a request line.
+    pub(crate) fn gap(&mut self, direction: Direction, len: u64) -> Option<Switch> {
+        let held = std::mem::take(self.held.get_mut(direction.index())?);
+        if looks_like_request(&held) && held.contains(&b'/') {
+            let next = Next::Http1(direction, self.lost(direction));
+            let mut switch = self.switch(next, direction, &held);
+            switch.replay_with_gap(direction, &[], len);
+            return Some(switch);
         }
+        *self.scanning.get_mut(direction.index())? = true;
+        None
     }
 
     pub(crate) fn data(

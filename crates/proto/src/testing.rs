@@ -154,6 +154,12 @@ impl Told {
                     HttpEventKind::ResponseGap(len) => format!("{start} < gap {len}"),
                     HttpEventKind::RequestEnd(end) => format!("{start} > {end:?}"),
                     HttpEventKind::ResponseEnd(end) => format!("{start} < {end:?}"),
+                    HttpEventKind::ResponseTrailers(fields) => {
+                        let all = fields.iter().map(|f| format!(" {}={}", f.name, f.value));
+                        format!("{start} < trailers{}", all.collect::<String>())
+                    }
+                    HttpEventKind::Reset(UP) => format!("{start} > reset"),
+                    HttpEventKind::Reset(DOWN) => format!("{start} < reset"),
                     HttpEventKind::Upgraded(to) => format!("{start} upgraded {to:?}"),
                 }
             }

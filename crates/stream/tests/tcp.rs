@@ -285,6 +285,25 @@ fn midstream_questions_stay_before_their_answers() {
 }
 
 #[test]
+fn midstream_answers_stay_behind_their_questions() {
+    let mut run = Run::of(&[
+        up(0, ACK, 200, 900, b"one?"),
+        down(1, ACK, 900, 204, b"one."),
+        up(2, ACK, 204, 904, b"two?"),
+        down(3, ACK, 904, 208, b"two."),
+    ]);
+    run.advance(250);
+    let told = vec![
+        Told::Open,
+        Told::Data(TO_RESPONDER, 0, b"one?".to_vec()),
+        Told::Data(TO_OPENER, 0, b"one.".to_vec()),
+        Told::Data(TO_RESPONDER, 4, b"two?".to_vec()),
+        Told::Data(TO_OPENER, 4, b"two.".to_vec()),
+    ];
+    assert_eq!(run.told(), told);
+}
+
+#[test]
 fn syn_ack_sender_is_the_responder() {
     let mut run = Run::of(&[down(0, SYN | ACK, 500, 101, b""), down(1, ACK, 501, 104, b"answer")]);
     run.finish();

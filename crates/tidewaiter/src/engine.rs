@@ -11,9 +11,13 @@ use tw_model::{
     Anomaly, AppProtocol, Connection, DestinationName, Direction, Endpoint, Evidence, MacAddress,
     NameOrigin, Observation, ObservationBody, Opener, Protocol, ProxyKind, Secrets, Via,
 };
-use tw_proto::{Event, HttpEventKind, Reader};
+use tw_proto::{Event, HttpEventKind, KeyLog, KeyLogCounters, Reader};
 use tw_stream::{CloseReason, Flow, Interest, StreamEvent, Table};
 use tw_wire::{Decoded, Decoder, Frame};
+
+use self::held::Held;
+
+mod held;
 
 /// Names kept with one connection.
 const NAMES_PER_FLOW: usize = 8;
@@ -48,6 +52,10 @@ pub struct Counters {
     pub stream: tw_stream::Counters,
     /// Of the Docker semantics.
     pub docker: tw_docker::Counters,
+    /// Of the TLS key log.
+    pub keys: KeyLogCounters,
+    /// TLS connections that were given up waiting for their secrets, for want of room.
+    pub keys_not_awaited: u64,
 }
 
 /// What the engine keeps with every connection.
@@ -60,10 +68,12 @@ struct Tracked {
     announced: bool,
     app: Option<AppProtocol>,
     client: Option<Direction>,
-    http: bool,
+    /// What waits for TLS secrets.
+    held: Option<Box<Held>>,
 }
 
-/// The engine. Order of calls: any number of [`push`](Self::push), then one [`finish`](Self::finish).
+/// The engine. Order of calls: any number of [`push`](Self::push) and
+/// [`keys`](Self::keys), then one [`finish`](Self::finish).
 pub struct Engine {
     decoder: Decoder,
     table: Table<Tracked>,
@@ -79,6 +89,11 @@ struct Rest {
     hosts: HashSet<IpAddr>,
     host_macs: HashSet<MacAddress>,
     anomalies: u64,
+    keys: KeyLog,
+    await_keys: bool,
+    /// Bytes that wait for secrets, over all connections.
+    held_bytes: usize,
+    keys_not_awaited: u64,
 }
 
 impl Engine {
@@ -94,6 +109,10 @@ impl Engine {
                 hosts: HashSet::new(),
                 host_macs: HashSet::new(),
                 anomalies: 0,
+                keys: KeyLog::default(),
+                await_keys: false,
+                held_bytes: 0,
+                keys_not_awaited: 0,
             },
             frames: 0,
             bytes: 0,
@@ -115,6 +134,17 @@ impl Engine {
         });
     }
 
+    /// Takes in whole lines of a TLS key log: connections whose secrets are known are decrypted.
+    pub fn keys(&mut self, lines: &[u8]) {
+        self.rest.keys.push(lines);
+    }
+
+    /// From here on key log lines may come after the packets that they are for, which wait for them
+    /// as far as there is room.
+    pub const fn await_keys(&mut self) {
+        self.rest.await_keys = true;
+    }
+
     /// End of input: everything that is still open is told.
     pub fn finish(&mut self, sink: &mut dyn FnMut(Observation)) {
         let Self { table, rest, .. } = self;
@@ -132,6 +162,8 @@ impl Engine {
             wire: self.decoder.counters().clone(),
             stream: self.table.counters(),
             docker: self.rest.api.counters(),
+            keys: self.rest.keys.counters(),
+            keys_not_awaited: self.rest.keys_not_awaited,
         }
     }
 }
@@ -177,6 +209,7 @@ impl Rest {
     /// whose reader can learn nothing more.
     fn interest(&self, flow: &Flow<Tracked>) -> Interest {
         match &flow.user.reader {
+            _ if flow.user.held.is_some() => Interest::Payload,
             Some(reader) if reader.wants_more() => Interest::Payload,
             Some(_) => Interest::Counts,
             None => Interest::Payload,
@@ -184,6 +217,21 @@ impl Rest {
     }
 
     fn read(
+        &mut self,
+        flow: &mut Flow<Tracked>,
+        at: Evidence,
+        event: StreamEvent<'_>,
+        sink: &mut dyn FnMut(Observation),
+    ) {
+        if flow.user.held.is_some() && self.still_waits(flow, at, &event, sink) {
+            return;
+        }
+        self.feed(flow, at, event, sink);
+        self.unlock(flow, at, sink);
+    }
+
+    /// Hands an event to the connection's reader.
+    fn feed(
         &mut self,
         flow: &mut Flow<Tracked>,
         at: Evidence,
@@ -217,6 +265,9 @@ impl Rest {
         if flow.midstream {
             reader.joined_midstream();
         }
+        if self.await_keys || !self.keys.is_empty() {
+            reader.decrypt();
+        }
         reader
     }
 
@@ -234,8 +285,7 @@ impl Rest {
                 {
                     keep_name(&mut flow.user.names, host_of(authority), NameOrigin::Http);
                 }
-                flow.user.http = true;
-                let facts = self.facts(flow);
+                let facts = self.facts(flow, http.decrypted);
                 let Self { api, hosts, host_macs, .. } = self;
                 let macs = flow.macs;
                 api.http(&facts, &http, at, &mut |observation| {
@@ -264,7 +314,7 @@ impl Rest {
         }
     }
 
-    fn facts(&self, flow: &Flow<Tracked>) -> ConnFacts {
+    fn facts(&self, flow: &Flow<Tracked>, tls: bool) -> ConnFacts {
         let hash = self.hosts.contains(&flow.opener.ip)
             || flow.macs.is_some_and(|(source, _)| self.host_macs.contains(&source));
         ConnFacts {
@@ -272,7 +322,7 @@ impl Rest {
             opener: flow.opener,
             responder: flow.responder,
             tag: flow.tag,
-            tls: false,
+            tls,
             midstream: flow.midstream,
             hash,
         }

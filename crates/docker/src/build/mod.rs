@@ -3,6 +3,7 @@
 //! Any of the three may be missing: what was not captured is taken from the others, and a caveat says
 //! so. Limits: those of the context and answer readers, and [`MAX_URLS`], [`MAX_FORM`].
 
+mod grpc;
 mod params;
 
 use std::sync::Arc;
@@ -13,7 +14,9 @@ use tw_model::{
 };
 use tw_proto::BodyEnd;
 
+use self::grpc::GrpcAnswer;
 use self::params::Params;
+use crate::buildkit::Progress;
 use crate::collected::Collected;
 use crate::content::answer::{AnswerFacts, AnswerReader};
 use crate::content::context::{ContextFacts, ContextLimits, ContextReader};
@@ -39,6 +42,9 @@ pub(crate) struct BuildCall {
     file: FileFacts,
     answer: Option<AnswerReader>,
     said: AnswerFacts,
+    /// What BuildKit tells while it works.
+    progress: Progress,
+    grpc: Option<GrpcAnswer>,
     ending: Ending,
     has_dockerfile: bool,
     growths: u32,
@@ -104,6 +110,8 @@ impl BuildCall {
             file: FileFacts::default(),
             answer: None,
             said: AnswerFacts::default(),
+            progress: Progress::default(),
+            grpc: None,
             ending: Ending::default(),
             has_dockerfile: false,
             growths: 0,
@@ -191,12 +199,18 @@ impl BuildCall {
         self.build.ended = at;
         let Some(answer) = &mut self.answer else { return false };
         let before = answer.announced_steps();
-        answer.push(bytes);
-        if answer.announced_steps() == before || self.growths >= MAX_GROWTHS {
+        let (progress, mut fresh) = (&mut self.progress, false);
+        answer.push_with(bytes, &mut |trace| fresh |= progress.message(trace));
+        fresh |= answer.announced_steps() != before;
+        if !fresh || self.growths >= MAX_GROWTHS {
             return false;
         }
         self.growths += 1;
         self.said = answer.so_far();
+        if self.said.buildkit_traces > 0 {
+            self.build.frontend = Frontend::Buildkit;
+            self.build.transport = Transport::RestSession;
+        }
         self.refresh();
         true
     }
@@ -253,7 +267,7 @@ impl BuildCall {
 
     /// Does the answer itself prove that something was built?
     pub(crate) fn is_proven_by_answer(&self) -> bool {
-        !self.said.steps.is_empty()
+        !self.said.steps.is_empty() || self.is_proven_by_progress()
     }
 
     /// Does the uploaded context prove that a build was asked for?
@@ -263,7 +277,10 @@ impl BuildCall {
 
     fn finish_answer(&mut self) {
         if let Some(answer) = self.answer.take() {
-            self.said = answer.finish();
+            let progress = &mut self.progress;
+            self.said = answer.finish_with(&mut |trace| {
+                progress.message(trace);
+            });
         }
     }
 
@@ -276,7 +293,10 @@ impl BuildCall {
     }
 
     fn apply_params(&mut self) {
-        let params = Params::read(&self.query);
+        self.take_params(Params::read(&self.query));
+    }
+
+    fn take_params(&mut self, params: Params) {
         let secrets = self.secrets;
         let build = &mut self.build;
         build.tags.clone_from(&params.tags);
@@ -302,7 +322,8 @@ impl BuildCall {
         }
         // With `remote=` an upload is ignored by the daemon; without bytes there was none; a lone
         // Dockerfile is no context.
-        if !remote && facts.context.bytes > 0 && !facts.plain_dockerfile {
+        let has_content = facts.context.bytes > 0 || facts.context.files > 0;
+        if !remote && has_content && !facts.plain_dockerfile {
             self.build.context = Some(facts.context);
         }
         if let (false, Some(text)) = (remote, facts.dockerfile) {
@@ -322,19 +343,23 @@ impl BuildCall {
 
     /// Puts together what the query, the Dockerfile and the answer say.
     fn refresh(&mut self) {
-        let answer = &self.said;
+        let mut said = self.said.clone();
+        self.progress.add_to(&mut said, &self.params.args, self.secrets);
+        self.add_definition(&mut said);
+        let answer = &said;
         let build = &mut self.build;
         build.base_images = either(&self.file.base_images, &answer.base_images);
         build.steps = either(&answer.steps, &self.file.steps);
         build.tags = either(&self.params.tags, &answer.tags);
         build.image_id.clone_from(&answer.image_id);
         build.step_containers.clone_from(&answer.step_containers);
-        if answer.error.is_some() {
-            self.ending.failed();
+        match &self.grpc {
+            Some(grpc) => grpc.settle(&mut self.ending),
+            None if self.said.error.is_some() => self.ending.failed(),
+            None => self.ending.made_image(self.said.image_id.is_some()),
         }
-        self.ending.made_image(answer.image_id.is_some());
-        build.outcome = outcome_of(&self.ending, answer);
-        build.end_seen = self.ending.end_seen() || answer.saw_end;
+        build.outcome = outcome_of(&self.ending, &self.said);
+        build.end_seen = self.ending.end_seen() || self.said.saw_end;
         build.urls = named_urls(&self.file, &self.params, answer, self.secrets);
     }
 }

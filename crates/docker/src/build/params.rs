@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::json::Json;
 use crate::query::{Query, bounded};
+use crate::recognise::is_fetchable;
 
 const MAX_TAGS: usize = 64;
 const MAX_NAME: usize = 256;
@@ -14,6 +15,7 @@ const MAX_ARG_VALUE: usize = 8 * 1024;
 
 /// Parameters of a build, as sent: build arguments still carry their secrets, so this is never
 /// printed.
+#[derive(Clone, Default)]
 pub(crate) struct Params {
     pub(crate) tags: Vec<String>,
     pub(crate) dockerfile: Option<String>,
@@ -35,8 +37,9 @@ impl Params {
         Self {
             tags: query.all("t").take(MAX_TAGS).map(|tag| bounded(tag, MAX_NAME)).collect(),
             dockerfile: query.first("dockerfile").map(|name| bounded(name, MAX_PATH)),
-            // The CLI's placeholder for "comes by the session".
-            remote: remote.filter(|remote| remote != "client-session"),
+            // The CLI's placeholders for "comes by the session" and "comes by another call".
+            remote: remote
+                .filter(|remote| remote != "client-session" && remote != "upload-request"),
             args: query.first("buildargs").map(build_args).unwrap_or_default(),
             target: named("target"),
             platform: named("platform"),
@@ -45,6 +48,45 @@ impl Params {
             buildkit: query.first("version") == Some("2"),
         }
     }
+}
+
+impl Params {
+    /// Attributes of a Dockerfile frontend and the exporter's `name` (`moby/buildkit`,
+    /// `frontend/dockerfile/README` and `frontend/dockerui`): what the query is for the engine's
+    /// own call. What is there already stays.
+    pub(crate) fn add_attributes(
+        &mut self,
+        attributes: &BTreeMap<String, String>,
+        name: Option<&str>,
+    ) {
+        let names = name.into_iter().flat_map(|names| names.split(','));
+        for tag in names.map(str::trim).filter(|tag| !tag.is_empty()).take(MAX_TAGS) {
+            let tag = bounded(tag, MAX_NAME);
+            if !self.tags.contains(&tag) {
+                self.tags.push(tag);
+            }
+        }
+        let named = |key| attributes.get(key).filter(|text| !text.is_empty());
+        let short = |key| named(key).map(|text| bounded(text, MAX_NAME));
+        let remote = named("context").filter(|remote| is_remote(remote));
+        self.remote = self.remote.take().or_else(|| remote.map(|url| bounded(url, MAX_URL)));
+        let file = || named("filename").map(|name| bounded(name, MAX_PATH));
+        self.dockerfile = self.dockerfile.take().or_else(file);
+        self.target = self.target.take().or_else(|| short("target"));
+        self.platform = self.platform.take().or_else(|| short("platform"));
+        self.network_mode = self.network_mode.take().or_else(|| short("force-network-mode"));
+        for (key, value) in attributes {
+            let Some(arg) = key.strip_prefix("build-arg:") else { continue };
+            if self.args.len() < MAX_ARGS {
+                self.args.insert(bounded(arg, MAX_NAME), bounded(value, MAX_ARG_VALUE));
+            }
+        }
+    }
+}
+
+/// What the daemon fetches itself; an uploaded archive has a URL too, of a host of BuildKit's own.
+fn is_remote(context: &str) -> bool {
+    is_fetchable(context) && !context.starts_with("http://buildkit-session")
 }
 
 /// A JSON object of strings; `null` means "as in the client's environment" and says nothing.

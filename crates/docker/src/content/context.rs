@@ -15,6 +15,7 @@ use tw_model::Context;
 
 use codec::{Codec, Step};
 use files::Files;
+pub(crate) use files::{MAGIC_BYTES, is_program, normalised};
 use tar::{TarReader, TarState};
 
 /// Compressed bytes that are decoded at a time.

@@ -70,6 +70,7 @@ fn streams_interleave_and_are_exchanges() {
             "0 < body A",
             "1 < body B",
             "1 < Complete",
+            "0 < trailers grpc-status=0",
             "0 < Complete",
         ],
     );
@@ -200,7 +201,10 @@ fn pushed_streams_and_resets() {
         up(frame(0, END_STREAM, 1, b"late")),
         down(response(1, END_STREAM)),
     ]);
-    assert_eq!(lines, ["0 > POST /a HTTP/2 host=h", "0 > Cut", "0 < HTTP/2 200", "0 < Complete"]);
+    assert_eq!(
+        lines,
+        ["0 > POST /a HTTP/2 host=h", "0 > Cut", "0 > reset", "0 < HTTP/2 200", "0 < Complete"]
+    );
 }
 
 #[test]
@@ -232,7 +236,7 @@ fn floods_reach_limits() {
         rapid.extend(frame(3, 0, number * 2 + 1, &[0; 4]));
         open.extend(request(number * 2 + 1, 0, "/"));
     }
-    for (flood, events) in [(continuations, 1), (rapid, 101), (open, 101)] {
+    for (flood, events) in [(continuations, 1), (rapid, 151), (open, 101)] {
         let lines = read_with(reader(80, limits), &[up(flood)]);
         let told = lines.iter().filter(|line| *line == "anomaly Http2Limit").count();
         assert_eq!((told, lines.len()), (1, events));

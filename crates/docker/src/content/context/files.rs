@@ -20,7 +20,7 @@ const MAX_NAME_BYTES: usize = 4096;
 const MAX_HOPS: usize = 8;
 
 /// First bytes of a file that tell a program.
-const MAGIC_BYTES: usize = 8;
+pub(crate) const MAGIC_BYTES: usize = 8;
 
 /// Collects the facts of an archive's entries.
 #[derive(Default)]
@@ -225,7 +225,7 @@ fn candidates(path: &str) -> Vec<String> {
 }
 
 /// The path in the context: no leading slash, no `.` and no `..`.
-fn normalised(name: &[u8]) -> String {
+pub(crate) fn normalised(name: &[u8]) -> String {
     let name = String::from_utf8_lossy(name.get(..MAX_NAME_BYTES).unwrap_or(name));
     let mut parts: Vec<&str> = Vec::new();
     for part in name.split('/') {
@@ -241,7 +241,7 @@ fn normalised(name: &[u8]) -> String {
 }
 
 /// ELF, PE, Mach-O (thin, and fat unless it is a Java class), or a script that may be run.
-fn is_program(magic: &[u8], runnable: bool) -> bool {
+pub(crate) fn is_program(magic: &[u8], runnable: bool) -> bool {
     match magic {
         [0x7f, b'E', b'L', b'F', ..] | [b'M', b'Z', _, ..] => true,
         [0xfe, 0xed, 0xfa, 0xce | 0xcf, ..] | [0xce | 0xcf, 0xfa, 0xed, 0xfe, ..] => true,
