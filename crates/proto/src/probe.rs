@@ -6,7 +6,7 @@
 
 use tw_model::Direction;
 
-use crate::dns::looks_like_message;
+use crate::dns::{TELLING_BYTES, looks_like_message};
 use crate::http1::{looks_like_request, may_become_request, may_become_status, request_line};
 use crate::http2::looks_like_frames;
 use crate::level::{Next, Switch};
@@ -207,7 +207,9 @@ impl Probing {
         }
         let verdict =
             if held.len() > length(limits.held_bytes) { Verdict::Nothing } else { probe(held) };
-        if verdict == Verdict::More {
+        // Some send the length of a DNS message in a segment of its own.
+        let dns_to_come = self.dns && !*scanning && held.len() < TELLING_BYTES;
+        if verdict == Verdict::More || (verdict == Verdict::Nothing && dns_to_come) {
             return None;
         }
         let held = std::mem::take(held);
