@@ -24,7 +24,7 @@ use crate::cursor::Cursor;
 use crate::limits::length;
 use crate::out::Out;
 use crate::probe::PREFACE;
-use crate::{BodyEnd, Header, HttpEventKind, HttpVersion, RequestHead, ResponseHead};
+use crate::{BodyEnd, Extent, Header, HttpEventKind, HttpVersion, RequestHead, ResponseHead};
 
 /// One HTTP/2 connection.
 pub(crate) struct Http2 {
@@ -475,12 +475,19 @@ fn request_head(fields: Vec<Header>) -> Option<RequestHead> {
     };
     let host = || headers.iter().find(|field| field.name == "host").map(|host| host.value.clone());
     let authority = authority.or_else(host);
-    Some(RequestHead { method, target, version: HttpVersion::Http2, authority, headers })
+    Some(RequestHead {
+        method,
+        target,
+        version: HttpVersion::Http2,
+        authority,
+        headers,
+        extent: Extent::Whole,
+    })
 }
 
 /// RFC 9113 §8.3.2.
 fn response_head(fields: Vec<Header>) -> Option<ResponseHead> {
     let status = fields.iter().find(|field| field.name == ":status")?.value.parse().ok()?;
     let headers = fields.into_iter().filter(|field| !field.name.starts_with(':')).collect();
-    Some(ResponseHead { status, version: HttpVersion::Http2, headers })
+    Some(ResponseHead { status, version: HttpVersion::Http2, headers, extent: Extent::Whole })
 }
