@@ -2,7 +2,7 @@
 
 use tw_model::{
     Build, ContainerEvent, Destination, Evidence, Finding, ImageCreation, Incident, Observation,
-    Timestamp,
+    RegistryAction, Timestamp,
 };
 
 use crate::Seen;
@@ -43,6 +43,15 @@ pub enum Judgement {
         /// Where it stands in the input.
         evidence: Vec<Evidence>,
     },
+    /// An image pulled or pushed, with who asked for it and for which builds.
+    Registry {
+        /// Its environment.
+        environment: String,
+        /// The action.
+        action: Box<RegistryAction>,
+        /// Where it stands in the input.
+        evidence: Vec<Evidence>,
+    },
     /// An action on a container.
     Container {
         /// Its environment.
@@ -63,6 +72,7 @@ impl Judgement {
             Self::Incident(incident) => (incident.started, &incident.id),
             Self::Build { build, .. } => (build.started, &build.id.0),
             Self::ImageCreation { creation, .. } => (creation.started, &creation.id.0),
+            Self::Registry { action, .. } => (action.started, &action.id.0),
             Self::Container { event, .. } => {
                 (event.started, event.container_id.as_deref().unwrap_or_default())
             }
@@ -115,7 +125,7 @@ impl Detector {
     ) {
     }
 
-    /// End of input: tells builds, image creations, container actions, findings and incidents, in
+    /// End of input: tells builds, image creations, registry and container actions, findings and incidents, in
     /// the order of their time and identity.
     pub fn finish(&mut self, _seen: &mut dyn Seen, sink: &mut dyn FnMut(Judgement)) {
         let (judgements, findings_lost, destinations_lost) = self.judge();
@@ -141,6 +151,11 @@ impl Detector {
         let incidents = incidents(&scene, &mut drafts);
         let mut judgements = Vec::new();
         let destinations_lost = self.makers(&scene, &mut judgements);
+        judgements.extend(scene.transfers.iter().map(|transfer| Judgement::Registry {
+            environment: self.environments.name(transfer.environment).to_owned(),
+            action: Box::new(transfer.action.clone()),
+            evidence: transfer.evidence.clone(),
+        }));
         for held in self.ledger.containers.values() {
             judgements.push(Judgement::Container {
                 environment: self.environments.name(held.environment).to_owned(),

@@ -10,7 +10,8 @@ use std::net::IpAddr;
 
 use tw_model::{
     ApiCall, Build, Connection, ConnectionState, FlowId, Frontend, HttpExchange, ImageCreation,
-    NameAnswer, Observation, ObservationBody, Opener, Outcome, Timestamp, TlsHello,
+    NameAnswer, Observation, ObservationBody, Opener, Outcome, RegistryAction, RegistryVerb,
+    RegistryVia, Timestamp, TlsHello,
 };
 
 use crate::destination::is_download;
@@ -74,7 +75,10 @@ impl Learner {
             ObservationBody::ApiCall(call) => self.api_call(call, sink),
             ObservationBody::Build(build) => self.build(build, sink),
             ObservationBody::ImageCreation(creation) => self.creation(creation, sink),
-            ObservationBody::Container(_) | ObservationBody::Anomaly(_) => {}
+            ObservationBody::Registry(action) => self.registry(action, sink),
+            ObservationBody::Container(_)
+            | ObservationBody::TlsShape(_)
+            | ObservationBody::Anomaly(_) => {}
         }
         while self.flows.len() > MAX_FLOWS {
             self.flows.pop_first();
@@ -152,7 +156,7 @@ impl Learner {
         }
         let lesson = self.flows.entry(x.flow).or_default();
         if x.proxy.is_none()
-            && Exchange::new(x, &[]).is_registry()
+            && Exchange::new(x, &[]).is_distribution()
             && x.status.is_some_and(is_registry_answer)
         {
             let registry = format!("{authority}:{}", port.unwrap_or(x.server.port));
@@ -197,6 +201,36 @@ impl Learner {
         {
             let environment = self.environments.of(build.daemon.ip, build.tag);
             builder(environment, build.client, build.daemon.ip, build.ended, sink);
+        }
+    }
+
+    /// What a registry gave is learned with the connections that carried it; of an image that only
+    /// the daemon tells of, its digest.
+    fn registry(&mut self, action: &RegistryAction, sink: &mut dyn FnMut(Fact<'_>)) {
+        if !action.confirmed || action.failed {
+            return;
+        }
+        let pulled = action.action == RegistryVerb::Pull;
+        let digests = [&action.manifest_digest, &action.index_digest, &action.config_digest];
+        let digests = digests.into_iter().flatten().filter(|_| pulled);
+        if action.via == RegistryVia::Api {
+            let environment = self.environments.of(action.docker_host, action.tag);
+            let (host, at) = (action.docker_host, action.started);
+            digests.for_each(|d| sink(Fact { environment, host, key: Key::Digest(d), at }));
+            return;
+        }
+        let registry = &action.registry;
+        let repository = format!("{registry}/{}", action.repository);
+        let mut facts = vec![(registry.clone(), Some(repository), None)];
+        facts.extend(digests.map(|digest| (registry.clone(), None, Some(digest.clone()))));
+        for flow in action.flows.iter().take(MAX_FLOWS_OF_ONE_IMAGE) {
+            let lesson = self.flows.entry(*flow).or_default();
+            for fact in &facts {
+                if lesson.registries.len() < MAX_NAMES {
+                    lesson.registries.insert(fact.clone());
+                }
+            }
+            lesson.tell_if_learned(&self.environments, sink);
         }
     }
 
@@ -287,5 +321,6 @@ const MAX_FLOWS: usize = 65_536;
 const MAX_DAEMONS: usize = 16_384;
 const MAX_RESOLVERS: usize = 4_096;
 const MAX_NAMES: usize = 32;
+const MAX_FLOWS_OF_ONE_IMAGE: usize = 4;
 const MAX_ADDRESSES: usize = 64;
 const MAX_ADDRESSES_NAMED: usize = 65_536;

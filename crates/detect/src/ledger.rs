@@ -1,6 +1,7 @@
 //! Everything that the join needs to know, within limits: observations by identity, with the
 //! store's answers as they were when each thing was first seen.
 
+mod registry;
 mod traffic;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,15 +9,18 @@ use std::net::IpAddr;
 
 use tw_model::{
     ApiCall, Build, BuildId, CallId, Connection, ContainerEvent, Evidence, FlowId, ImageCreation,
-    NameOrigin, NetworkTag, Observation, ObservationBody, Timestamp,
+    NameOrigin, NetworkTag, Observation, ObservationBody, RegistryActionId, Timestamp,
 };
 
 use crate::environment::{EnvironmentId, Environments};
 use crate::host::{HostAddress, LinkTable};
 use crate::names::{HostList, NameTable, host_of};
 use crate::policy::{Counters, Policy};
+use crate::shape;
 use crate::sighting::{Asked, Sighting};
 use crate::{Answer, Key, Seen};
+
+pub(crate) use registry::{HeldAction, ImageAnswers};
 
 /// A value with where it stands.
 #[derive(Clone, Debug)]
@@ -51,6 +55,7 @@ pub(crate) struct Ledger {
     pub(crate) builds: BTreeMap<BuildId, Held<Build>>,
     pub(crate) creations: BTreeMap<BuildId, Held<ImageCreation>>,
     pub(crate) containers: BTreeMap<CallId, Held<ContainerEvent>>,
+    pub(crate) registry_actions: BTreeMap<RegistryActionId, HeldAction>,
     pub(crate) recent: BTreeMap<FlowId, Sighting>,
     pub(crate) held: BTreeMap<FlowId, Sighting>,
     pub(crate) names: NameTable,
@@ -106,6 +111,7 @@ impl Ledger {
             builds: BTreeMap::new(),
             creations: BTreeMap::new(),
             containers: BTreeMap::new(),
+            registry_actions: BTreeMap::new(),
             recent: BTreeMap::new(),
             held: BTreeMap::new(),
             names: NameTable::default(),
@@ -149,12 +155,20 @@ impl Ledger {
             ObservationBody::Container(event) => {
                 self.container(event, evidence, policy, &mut inquiry);
             }
+            ObservationBody::Registry(action) => {
+                self.registry(action, evidence, policy, &mut inquiry);
+            }
             ObservationBody::Connection(c) => self.connection(c, evidence, policy, &mut inquiry),
             ObservationBody::Http(x) => self.exchange(x, evidence, policy, &mut inquiry),
             ObservationBody::NameAnswer(answer) => {
                 self.name_answer(answer, observation.at, policy, &mut inquiry);
             }
             ObservationBody::Tls(hello) => self.hello(hello, observation.at, &mut inquiry),
+            ObservationBody::TlsShape(shape) => {
+                if let Some(build) = shape::inferred(shape) {
+                    self.build(&build, evidence, policy, &mut inquiry);
+                }
+            }
             ObservationBody::Anomaly(_) => {}
         }
         self.counters.questions += inquiry.count;

@@ -35,8 +35,10 @@ mod rules;
 mod scene;
 mod seen;
 mod severity;
+mod shape;
 mod sighting;
 mod text;
+mod transfer;
 mod window;
 
 pub use detector::{Detector, Judgement};
@@ -44,3 +46,4 @@ pub use environment::{Environment, Environments, Network, NotANetwork, private_n
 pub use learner::Learner;
 pub use policy::{Counters, Limits, Policy};
 pub use seen::{Answer, Fact, Key, Knowledge, Seen};
+pub use shape::ShapeMeter;

@@ -69,6 +69,8 @@ pub struct Limits {
     pub builds: usize,
     /// Container actions. Default 32,768.
     pub containers: usize,
+    /// Images pulled from and pushed to registries. Default 16,384.
+    pub registry_actions: usize,
     /// Addresses that have names. Default 65,536.
     pub named_addresses: usize,
     /// Names of one address. Default 16.
@@ -94,6 +96,7 @@ impl Default for Limits {
             calls: 65_536,
             builds: 8_192,
             containers: 32_768,
+            registry_actions: 16_384,
             named_addresses: 65_536,
             names_per_address: 16,
             mac_addresses: 65_536,
@@ -124,6 +127,8 @@ pub struct Counters {
     pub builds_lost: u64,
     /// Container actions forgotten.
     pub containers_lost: u64,
+    /// Images pulled or pushed that were forgotten.
+    pub registry_actions_lost: u64,
     /// Names forgotten.
     pub names_lost: u64,
     /// Link-layer addresses not recorded.

@@ -11,6 +11,7 @@ use crate::call::Turn;
 use crate::content::context::ContextLimits;
 use crate::exchange::{Exchange, Fetched};
 use crate::memory::{Memory, OpenRemote};
+use crate::registry::Registries;
 use crate::remote::{Fetch, comparable};
 
 /// What must not grow without bound. Each limit has its counter in [`Counters`].
@@ -28,6 +29,10 @@ pub struct Limits {
     pub containers_per_host: usize,
     /// Execs that were created and not yet started; also BuildKit sessions.
     pub execs: usize,
+    /// Repositories that hosts pull from or push to, followed at once.
+    pub repositories: usize,
+    /// Manifests that are being read at once, of up to 4 MiB each.
+    pub open_manifests: usize,
     /// Decoded bytes that are read of each build context.
     pub context_bytes: u64,
     /// Bytes of each Dockerfile.
@@ -43,6 +48,8 @@ impl Default for Limits {
             daemons: 4_096,
             containers_per_host: 256,
             execs: 4_096,
+            repositories: 4_096,
+            open_manifests: 64,
             context_bytes: 512 << 20,
             dockerfile_bytes: 1 << 20,
         }
@@ -73,6 +80,11 @@ pub struct Counters {
     pub contexts_malformed: u64,
     /// Create and exec bodies that are cut off, too large or no JSON; read as far as possible.
     pub json_malformed: u64,
+    /// Manifests that were not read because of [`Limits::open_manifests`].
+    pub manifests_unread: u64,
+    /// Repositories and images that were told before their end to stay within
+    /// [`Limits::repositories`].
+    pub repositories_evicted: u64,
     /// Remembered daemons, containers, execs, sessions and awaited files that had to go.
     pub memory_evicted: u64,
     /// Messages of BuildKit that were cut because they, or all together, are over a limit.
@@ -116,11 +128,15 @@ pub struct Api {
     conns: Bounded<FlowId, Exchanges>,
     memory: Memory,
     buildkit: Buildkit,
+    registries: Registries,
     counters: Counters,
     latest: Option<Evidence>,
 }
 
 type Exchanges = BTreeMap<u64, Exchange>;
+
+/// Answers of one connection whose requests may still come.
+const MAX_UNASKED: usize = 4;
 
 impl Api {
     /// Nothing is known yet.
@@ -130,6 +146,7 @@ impl Api {
             conns: Bounded::new(limits.connections),
             memory: Memory::new(&limits),
             buildkit: Buildkit::new(&limits, secrets),
+            registries: Registries::new(limits.repositories, limits.open_manifests),
             counters: Counters::default(),
             latest: None,
             limits,
@@ -171,16 +188,21 @@ impl Api {
             limits: &self.limits,
             memory: &mut self.memory,
             counters: &mut self.counters,
+            tokens: &mut self.registries.tokens,
         };
         exchange.event(conn, &event.kind, at, turn);
         exchange.tell(at, sink);
         let fetched = exchange.fetched(&event.kind);
+        let step = exchange.registry_step(at);
         if exchange.is_over() {
             exchange.over(false, at, turn, sink);
             open.remove(&event.exchange);
             if open.is_empty() {
                 self.conns.remove(&conn.flow);
             }
+        }
+        if let Some(step) = step {
+            self.registries.step(&step, sink);
         }
         if let HttpEventKind::RequestHead(_) = event.kind {
             self.begin_fetch(conn.flow, event.exchange);
@@ -214,6 +236,7 @@ impl Api {
         for flow in flows {
             self.end(flow, false, at, sink);
         }
+        self.registries.finish(at, sink);
     }
 
     /// What the limits cost so far.
@@ -223,6 +246,8 @@ impl Api {
         counters.connections_evicted = self.conns.evicted();
         counters.memory_evicted = self.memory.evicted();
         self.buildkit.count(&mut counters);
+        counters.manifests_unread = self.registries.tokens.refused;
+        counters.repositories_evicted = self.registries.evicted();
         counters
     }
 
@@ -240,12 +265,17 @@ impl Api {
         }
         let Some(open) = self.conns.get_mut(&conn.flow) else { return };
         let is_request = matches!(event.kind, HttpEventKind::RequestHead(_));
-        let known = open.contains_key(&event.exchange);
-        if known && !is_request {
+        let known = open.get(&event.exchange);
+        if known.is_some_and(|known| !is_request || known.awaits_request()) {
             return;
         }
+        let known = known.is_some();
+        let unasked = || open.iter().filter(|(_, exchange)| exchange.awaits_request());
         let displaced = if known {
             open.remove(&event.exchange)
+        } else if !is_request && unasked().count() >= MAX_UNASKED {
+            let oldest = unasked().map(|(index, _)| *index).next();
+            oldest.and_then(|index| open.remove(&index))
         } else if open.len() >= self.limits.exchanges.max(1) {
             self.counters.exchanges_evicted = self.counters.exchanges_evicted.saturating_add(1);
             open.pop_first().map(|(_, exchange)| exchange)
@@ -297,8 +327,12 @@ impl Api {
             limits: &self.limits,
             memory: &mut self.memory,
             counters: &mut self.counters,
+            tokens: &mut self.registries.tokens,
         };
         exchange.over(client_gone, at, turn, sink);
+        if let Some(step) = exchange.last_registry_step(at) {
+            self.registries.step(&step, sink);
+        }
     }
 
     /// Does this request fetch what an open build waits for?

@@ -4,13 +4,14 @@ use tw_model::{
     Anomaly, AnomalyKind, ApiCall, CallId, Caveat, FlowId, ObservationBody, Protocol, Route,
     Secrets, Timestamp,
 };
-use tw_proto::{BodyEnd, Extent, RequestHead, ResponseHead};
+use tw_proto::{BodyEnd, Extent, HttpVersion, RequestHead, ResponseHead};
 
 use crate::api::{ConnFacts, Counters, Limits};
 use crate::build::BuildCall;
 use crate::memory::{HostKey, Memory, OpenRemote, host_key};
 use crate::query::bounded;
 use crate::recognise::{self, Proof};
+use crate::registry::Tokens;
 use crate::remote::comparable;
 use crate::role::{RequestBody, Role};
 use crate::route::Target;
@@ -23,6 +24,7 @@ pub(crate) struct Turn<'t> {
     pub(crate) limits: &'t Limits,
     pub(crate) memory: &'t mut Memory,
     pub(crate) counters: &'t mut Counters,
+    pub(crate) tokens: &'t mut Tokens,
 }
 
 /// One call. `tell` gives what has become known since it was last asked.
@@ -113,6 +115,10 @@ impl Call {
         conn: &ConnFacts,
         turn: &mut Turn<'_>,
     ) -> Option<Self> {
+        // Daemons answer their own API with HTTP/1; HTTP/2 is what they speak inside of it.
+        if head.version == HttpVersion::Http2 {
+            return None;
+        }
         let api = blank_api(summary, conn, turn.now);
         let proof =
             if recognise::is_daemon_answer(head) || turn.memory.is_daemon(api.daemon, api.tag) {
@@ -294,10 +300,10 @@ impl Call {
 
     /// An answer that stood alone shows by its lines what was asked for.
     fn recognise_answer(&mut self) {
-        let Role::Answer(build, creation) = &self.role else { return };
+        let Role::Answer(build, creation, transfer) = &self.role else { return };
         let route = if build.is_proven_by_answer() {
             Route::Build
-        } else if let Some(route) = creation.recognised() {
+        } else if let Some(route) = transfer.recognised().or_else(|| creation.recognised()) {
             route
         } else {
             return;
@@ -339,6 +345,7 @@ impl Call {
             Role::Build(build) => !build.was_not_taken(),
             Role::Creation(creation) => !creation.was_not_taken(),
             Role::Container(_) => status.is_none_or(|status| status < 300 || status == 304),
+            Role::Transfer(_) => !status.is_some_and(|status| (300..400).contains(&status)),
             Role::Answer(..) => true,
         }
     }

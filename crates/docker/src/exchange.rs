@@ -7,10 +7,11 @@ use tw_proto::{BodyEnd, HttpEvent, HttpEventKind, HttpVersion, RequestHead, Resp
 
 use crate::api::ConnFacts;
 use crate::build::BuildCall;
-use crate::buildkit::Synced;
+use crate::buildkit::{Synced, is_grpc};
 use crate::call::{Call, Turn};
 use crate::content::context::ContextFacts;
 use crate::memory::HostKey;
+use crate::registry::{Request, Step};
 use crate::remote::{Fetch, redirected};
 use crate::summary::Summary;
 
@@ -22,6 +23,8 @@ pub(crate) struct Exchange {
     summary: Summary,
     call: Option<Box<Call>>,
     fetch: Option<Box<Fetch>>,
+    /// The request of the registry protocol that it may be.
+    registry: Option<Box<Request>>,
     /// As asked, secrets and all; kept only while a build waits for a file.
     url: Option<String>,
     redirect: Option<String>,
@@ -43,18 +46,20 @@ pub(crate) enum Fetched {
 }
 
 impl Exchange {
-    /// `event` is the first of it.
+    /// `event` is the first of it: the answer where a server does not wait for the request, or where
+    /// the capture's two directions are not in step.
     pub(crate) fn new(conn: &ConnFacts, event: &HttpEvent<'_>, at: Evidence) -> Self {
         let request_seen = matches!(event.kind, HttpEventKind::RequestHead(_));
         Self {
             summary: Summary::new(conn, event, at),
             call: None,
             fetch: None,
+            registry: None,
             url: None,
             redirect: None,
             evidence: Vec::new(),
             request_seen,
-            request_over: !request_seen,
+            request_over: !request_seen && conn.midstream,
             response_over: false,
             response_ended: false,
             fresh: false,
@@ -73,9 +78,17 @@ impl Exchange {
         match *kind {
             HttpEventKind::RequestHead(head) => self.request_head(conn, head, at, turn),
             HttpEventKind::RequestBody(bytes) => {
+                if let Some(request) = &mut self.registry {
+                    request.request_body(bytes, turn.tokens);
+                }
                 self.with_call(|call| call.request_body(bytes, now));
             }
-            HttpEventKind::RequestGap(bytes) => self.with_call(|call| call.request_gap(bytes)),
+            HttpEventKind::RequestGap(bytes) => {
+                if let Some(request) = &mut self.registry {
+                    request.gap(bytes);
+                }
+                self.with_call(|call| call.request_gap(bytes));
+            }
             HttpEventKind::RequestEnd(_) => {
                 self.request_over = true;
                 self.with_call(|call| call.request_end(turn));
@@ -86,12 +99,18 @@ impl Exchange {
                 if let Some(fetch) = &mut self.fetch {
                     fetch.reader.push(bytes);
                 }
+                if let Some(request) = &mut self.registry {
+                    request.response_body(bytes, turn.tokens);
+                }
                 self.with_call(|call| call.response_body(bytes, now));
             }
             HttpEventKind::ResponseGap(bytes) => {
                 self.summary.gap(at);
                 if let Some(fetch) = &mut self.fetch {
                     fetch.reader.gap(bytes);
+                }
+                if let Some(request) = &mut self.registry {
+                    request.gap(bytes);
                 }
                 self.with_call(|call| call.response_gap(bytes, now));
             }
@@ -136,6 +155,11 @@ impl Exchange {
         self.request_over && self.response_over
     }
 
+    /// Is it an answer that its request may still follow? Not one that was taken for a daemon's.
+    pub(crate) const fn awaits_request(&self) -> bool {
+        !self.request_seen && self.call.is_none()
+    }
+
     /// Who sent the request.
     pub(crate) const fn client(&self) -> IpAddr {
         self.summary.record().client.ip
@@ -167,6 +191,19 @@ impl Exchange {
             (300..=399, Some(url)) => Some(Fetched::Elsewhere(fetch.build, url)),
             _ => None,
         }
+    }
+
+    /// After its last event: what it did as a request to a registry.
+    pub(crate) fn registry_step(&mut self, at: Evidence) -> Option<Step> {
+        if !self.response_ended {
+            return None;
+        }
+        self.registry.take()?.answered(self.summary.record(), at)
+    }
+
+    /// When nothing more will come: the same.
+    pub(crate) fn last_registry_step(&mut self, at: Evidence) -> Option<Step> {
+        self.registry.take()?.over(self.summary.record(), at)
     }
 
     /// The file that this build waited for is there.
@@ -215,8 +252,11 @@ impl Exchange {
         turn: &mut Turn<'_>,
     ) {
         self.note(at);
+        self.request_seen = true;
+        self.fresh |= self.response_ended;
         let url = self.summary.request(head, conn.tls, turn.secrets);
         self.url = url.filter(|_| turn.memory.any_waiting());
+        self.registry = Request::new(head, self.summary.record(), conn, at).map(Box::new);
         self.call = Call::from_request(head, &self.summary, conn, turn).map(Box::new);
     }
 
@@ -229,9 +269,8 @@ impl Exchange {
     ) {
         self.note(at);
         // Secrets cross gRPC calls: nothing of their bodies is kept, not even a digest.
-        let is_grpc =
-            head.header("content-type").is_some_and(|kind| kind.starts_with("application/grpc"))
-                || head.version == HttpVersion::Http2 && !self.request_seen;
+        let is_grpc = head.header("content-type").is_some_and(is_grpc)
+            || head.version == HttpVersion::Http2 && !self.request_seen;
         self.summary.response(head, conn.hash && !is_grpc, turn.secrets, at);
         self.fresh = true;
         if let (Some(url), Some(location)) = (&self.url, head.header("location")) {
@@ -239,6 +278,10 @@ impl Exchange {
         }
         if !self.request_seen && self.call.is_none() {
             self.call = Call::from_answer(head, &self.summary, conn, turn).map(Box::new);
+            self.request_over |= self.call.is_some();
+        }
+        if let Some(request) = &mut self.registry {
+            request.response_head(head);
         }
         self.with_call(|call| call.response_head(head, turn));
     }

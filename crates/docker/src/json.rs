@@ -15,8 +15,8 @@ pub(crate) enum Json {
     Null,
     /// `true`, `false`.
     Bool(bool),
-    /// A number: nothing here needs its value.
-    Number,
+    /// A number; its value where it is a whole one that fits.
+    Number(Option<u64>),
     /// A string.
     String(String),
     /// An array.
@@ -58,6 +58,11 @@ impl Json {
             Self::String(text) if !text.is_empty() => Some(text),
             _ => None,
         }
+    }
+
+    /// A whole number.
+    pub(crate) const fn number(&self) -> Option<u64> {
+        if let Self::Number(value) = self { *value } else { None }
     }
 
     /// `true`?
@@ -260,10 +265,12 @@ impl Reader<'_> {
     }
 
     fn number(&mut self) -> Option<Json> {
+        let start = self.at;
         while let Some(b'-' | b'+' | b'.' | b'e' | b'E' | b'0'..=b'9') = self.bytes.get(self.at) {
             self.at += 1;
         }
-        Some(Json::Number)
+        let text = self.bytes.get(start..self.at).and_then(|text| std::str::from_utf8(text).ok());
+        Some(Json::Number(text.and_then(|text| text.parse().ok())))
     }
 
     fn word(&mut self, word: &str, value: Json) -> Option<Json> {

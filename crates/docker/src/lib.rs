@@ -32,6 +32,7 @@ mod memory;
 mod outcome;
 mod query;
 mod recognise;
+mod registry;
 mod remote;
 mod role;
 mod route;

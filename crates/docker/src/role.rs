@@ -11,6 +11,7 @@ use crate::container::ContainerCall;
 use crate::content::context::ContextLimits;
 use crate::creation::CreationCall;
 use crate::memory::host_key;
+use crate::registry::TransferCall;
 use crate::route::Target;
 
 /// What the call means besides itself. Every event of the exchange goes to it.
@@ -19,8 +20,9 @@ pub(crate) enum Role {
     Build(Box<BuildCall>),
     Creation(Box<CreationCall>),
     Container(Box<ContainerCall>),
-    /// The request was not captured: either, as its lines will show.
-    Answer(Box<BuildCall>, Box<CreationCall>),
+    Transfer(Box<TransferCall>),
+    /// The request was not captured: one of these, as its lines will show.
+    Answer(Box<BuildCall>, Box<CreationCall>, Box<TransferCall>),
 }
 
 /// What came of reading a request's body.
@@ -58,6 +60,10 @@ impl Role {
                 let creation = CreationCall::new(api, target, turn.secrets);
                 creation.map_or(Self::Plain, |creation| Self::Creation(Box::new(creation)))
             }
+            Route::ImagePull | Route::ImagePush => {
+                let call = TransferCall::new(api, target);
+                call.map_or(Self::Plain, |call| Self::Transfer(Box::new(call)))
+            }
             _ => {
                 let call = ContainerCall::new(api, target, turn.memory);
                 call.map_or(Self::Plain, |call| Self::Container(Box::new(call)))
@@ -68,7 +74,8 @@ impl Role {
     pub(crate) fn of_answer(api: &ApiCall, secrets: Secrets) -> Self {
         let build = BuildCall::from_answer(api, secrets);
         let creation = CreationCall::from_answer(api, secrets);
-        Self::Answer(Box::new(build), Box::new(creation))
+        let transfer = TransferCall::from_answer(api);
+        Self::Answer(Box::new(build), Box::new(creation), Box::new(transfer))
     }
 
     /// Something weakens it.
@@ -76,11 +83,11 @@ impl Role {
         match self {
             Self::Build(build) => build.add_caveat(caveat),
             Self::Creation(creation) => creation.add_caveat(caveat),
-            Self::Answer(build, creation) => {
+            Self::Answer(build, creation, _) => {
                 build.add_caveat(caveat);
                 creation.add_caveat(caveat);
             }
-            Self::Plain | Self::Container(_) => {}
+            Self::Plain | Self::Container(_) | Self::Transfer(_) => {}
         }
     }
 
@@ -89,7 +96,7 @@ impl Role {
             Self::Build(build) => build.request_body(bytes, now),
             Self::Creation(creation) => creation.request_body(now),
             Self::Container(call) => call.request_body(bytes),
-            Self::Plain | Self::Answer(..) => {}
+            Self::Plain | Self::Transfer(_) | Self::Answer(..) => {}
         }
     }
 
@@ -98,7 +105,7 @@ impl Role {
             Self::Build(build) => build.request_gap(bytes),
             Self::Creation(creation) => creation.add_caveat(Caveat::Gaps),
             Self::Container(call) => call.request_gap(bytes),
-            Self::Plain | Self::Answer(..) => {}
+            Self::Plain | Self::Transfer(_) | Self::Answer(..) => {}
         }
     }
 
@@ -106,7 +113,9 @@ impl Role {
         let (is_odd, odd) = match self {
             Self::Build(build) => (build.request_end(), RequestBody::OddContext),
             Self::Container(call) => (call.request_end(secrets), RequestBody::OddJson),
-            Self::Plain | Self::Creation(_) | Self::Answer(..) => return RequestBody::None,
+            Self::Plain | Self::Creation(_) | Self::Transfer(_) | Self::Answer(..) => {
+                return RequestBody::None;
+            }
         };
         if is_odd { odd } else { RequestBody::Whole }
     }
@@ -117,9 +126,11 @@ impl Role {
             Self::Build(build) => build.response_head(status, now),
             Self::Creation(creation) => creation.response_head(status, now),
             Self::Container(call) => call.response_head(status, now),
-            Self::Answer(build, creation) => {
+            Self::Transfer(call) => call.response_head(status, now),
+            Self::Answer(build, creation, transfer) => {
                 build.response_head(status, now);
                 creation.response_head(status, now);
+                transfer.response_head(status, now);
             }
         }
     }
@@ -131,8 +142,10 @@ impl Role {
             Self::Build(build) => return build.response_body(bytes, now),
             Self::Creation(creation) => creation.response_body(bytes, now),
             Self::Container(call) => call.response_body(bytes, now),
-            Self::Answer(build, creation) => {
+            Self::Transfer(call) => call.response_body(bytes, now),
+            Self::Answer(build, creation, transfer) => {
                 creation.response_body(bytes, now);
+                transfer.response_body(bytes, now);
                 return build.response_body(bytes, now);
             }
         }
@@ -143,9 +156,11 @@ impl Role {
         match self {
             Self::Build(build) => build.response_gap(bytes, now),
             Self::Creation(creation) => creation.response_gap(now),
-            Self::Answer(build, creation) => {
+            Self::Transfer(call) => call.response_gap(),
+            Self::Answer(build, creation, transfer) => {
                 build.response_gap(bytes, now);
                 creation.response_gap(now);
+                transfer.response_gap();
             }
             Self::Plain | Self::Container(_) => {}
         }
@@ -157,9 +172,11 @@ impl Role {
             Self::Plain | Self::Container(_) => {}
             Self::Build(build) => build.response_end(end, turn.now),
             Self::Creation(creation) => creation.response_end(end, turn.now),
-            Self::Answer(build, creation) => {
+            Self::Transfer(call) => call.response_end(),
+            Self::Answer(build, creation, transfer) => {
                 build.response_end(end, turn.now);
                 creation.response_end(end, turn.now);
+                transfer.response_end();
             }
         }
     }
@@ -175,11 +192,11 @@ impl Role {
     pub(crate) fn over(&mut self, client_gone: bool, turn: &mut Turn<'_>) {
         let at = client_gone.then_some(turn.now);
         match self {
-            Self::Plain => {}
+            Self::Plain | Self::Transfer(_) => {}
             Self::Build(build) => build.over(at),
             Self::Creation(creation) => creation.over(at),
             Self::Container(call) => call.over(at, turn.memory),
-            Self::Answer(build, creation) => {
+            Self::Answer(build, creation, _) => {
                 build.over(at);
                 creation.over(at);
             }
@@ -191,6 +208,7 @@ impl Role {
         match self {
             Self::Build(build) => build.refuse(),
             Self::Creation(creation) => creation.refuse(),
+            Self::Transfer(call) => call.refuse(),
             Self::Plain | Self::Container(_) | Self::Answer(..) => {}
         }
     }
@@ -202,8 +220,12 @@ impl Role {
             Self::Build(build) => Some(build.observation()),
             Self::Creation(creation) => Some(creation.observation()),
             Self::Container(call) => call.observation(),
-            Self::Answer(build, _) if build.is_proven_by_answer() => Some(build.observation()),
-            Self::Answer(_, creation) => creation.recognised().map(|_| creation.observation()),
+            Self::Transfer(call) => call.observation(),
+            Self::Answer(build, ..) if build.is_proven_by_answer() => Some(build.observation()),
+            Self::Answer(_, creation, transfer) => match transfer.observation() {
+                Some(told) => Some(told),
+                None => creation.recognised().map(|_| creation.observation()),
+            },
         }
     }
 
@@ -212,7 +234,7 @@ impl Role {
         match self {
             Self::Build(build) => build.is_proven_by_context(),
             Self::Container(call) => call.names_image(),
-            Self::Plain | Self::Creation(_) | Self::Answer(..) => false,
+            Self::Plain | Self::Creation(_) | Self::Transfer(_) | Self::Answer(..) => false,
         }
     }
 
@@ -220,9 +242,10 @@ impl Role {
     pub(crate) fn is_proven_by_answer(&self) -> bool {
         match self {
             Self::Plain => false,
-            Self::Build(build) | Self::Answer(build, _) => build.is_proven_by_answer(),
+            Self::Build(build) | Self::Answer(build, ..) => build.is_proven_by_answer(),
             Self::Creation(creation) => creation.is_proven_by_answer(),
             Self::Container(call) => call.is_proven_by_answer(),
+            Self::Transfer(call) => call.is_proven_by_answer(),
         }
     }
 }

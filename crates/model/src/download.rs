@@ -1,4 +1,4 @@
-//! One HTTP exchange in clear, reduced to what a download needs.
+//! One HTTP exchange, in clear or decrypted, reduced to what a download needs.
 
 use serde::Serialize;
 
@@ -32,6 +32,9 @@ pub struct HttpExchange {
     pub method: String,
     /// Authority that was asked for: Host field, or absolute form, or CONNECT target.
     pub host: Option<String>,
+    /// Host field as sent, where it names another authority than `host`: what a server ignores in favour
+    /// of the target (RFC 9112 §3.2.2) decides nothing, and is only shown.
+    pub host_field: Option<String>,
     /// Request target as sent, with user info and secrets in the query removed.
     pub target: String,
     /// `http://host/path`, user info removed; absent where the request was not captured.
@@ -59,6 +62,8 @@ pub struct HttpExchange {
     pub proxy: Option<ProxyKind>,
     /// The request's head was cut by the snap length or a gap: `target` may be only the beginning.
     pub cut: bool,
+    /// It was inside TLS, and decrypted.
+    pub decrypted: bool,
     /// Is this the last word on the exchange?
     pub last: bool,
     /// First byte of the request.

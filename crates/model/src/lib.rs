@@ -16,11 +16,14 @@ mod finding;
 mod names;
 mod observation;
 mod redact;
+mod registry;
 mod time;
+mod tls_shape;
 
 pub use api_call::{ApiCall, CallId, Route};
 pub use build::{
-    Build, BuildId, Context, CreationKind, Destination, Frontend, ImageCreation, Outcome, Transport,
+    Build, BuildId, Context, CreationKind, Destination, Frontend, ImageCreation, Inference,
+    Outcome, Transport,
 };
 pub use connection::{AppProtocol, Connection, ConnectionState, Direction, FlowId, Opener, Via};
 pub use container::{ContainerAction, ContainerEvent, Risk};
@@ -37,4 +40,6 @@ pub use redact::{
     Secrets, is_secret_name, looks_secret, redact_command, redact_url, redact_value, redact_words,
     redacted,
 };
+pub use registry::{Layer, RegistryAction, RegistryActionId, RegistryVerb, RegistryVia};
 pub use time::Timestamp;
+pub use tls_shape::{BuilderLines, TlsShape, Upgraded};

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::{
     ApiCall, Build, Connection, ContainerEvent, Endpoint, Evidence, HttpExchange, ImageCreation,
-    NameAnswer, Protocol, Timestamp, TlsHello,
+    NameAnswer, Protocol, RegistryAction, Timestamp, TlsHello, TlsShape,
 };
 
 /// Something seen, with where it stands. Observations of one kind and identity replace earlier ones.
@@ -29,6 +29,8 @@ pub enum ObservationBody {
     ImageCreation(Box<ImageCreation>),
     /// An action on a container.
     Container(Box<ContainerEvent>),
+    /// An image pulled from or pushed to a registry.
+    Registry(Box<RegistryAction>),
     /// A connection.
     Connection(Connection),
     /// An HTTP exchange in clear.
@@ -37,6 +39,8 @@ pub enum ObservationBody {
     NameAnswer(NameAnswer),
     /// A TLS hello.
     Tls(TlsHello),
+    /// The shape of an exchange in TLS that cannot be read.
+    TlsShape(Box<TlsShape>),
     /// Something that ought not to be.
     Anomaly(Anomaly),
 }

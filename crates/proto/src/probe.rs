@@ -246,8 +246,16 @@ impl Probing {
         if self.dns && looks_like_message(segment) {
             return Some(self.switch(Next::Dns, direction, segment));
         }
-        if let hello @ (Verdict::ClientHello | Verdict::Preface) = probe(segment) {
-            return self.decide(direction, hello, segment);
+        match probe(segment) {
+            hello @ (Verdict::ClientHello | Verdict::ServerHello | Verdict::Preface) => {
+                return self.decide(direction, hello, segment);
+            }
+            // STARTTLS, with a record header that was cut into pieces.
+            _ if tls(segment) == Verdict::More => {
+                self.held.get_mut(direction.index())?.extend_from_slice(segment);
+                return None;
+            }
+            _ => {}
         }
         if self.midstream && looks_like_frames(segment) {
             return Some(self.switch(Next::Http2(true), direction, segment));

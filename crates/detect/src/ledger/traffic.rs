@@ -48,7 +48,12 @@ impl Ledger {
 
     /// Environment and host that an address is judged for: those of the daemon that the link layer
     /// or the configuration ties it to, else its own.
-    fn judged_for(&self, ip: IpAddr, tag: NetworkTag, environments: &Environments) -> HostAddress {
+    pub(super) fn judged_for(
+        &self,
+        ip: IpAddr,
+        tag: NetworkTag,
+        environments: &Environments,
+    ) -> HostAddress {
         let ip = ip.to_canonical();
         let environment = environments.id_of(ip, tag);
         if self.daemons.contains(&(environment, ip)) {

@@ -1,10 +1,12 @@
 //! Whole conversations, by hand-made HTTP events.
 
 mod bounds;
+mod buildkit;
 mod builds;
 mod containers;
 mod creations;
 mod recognition;
+mod registries;
 mod secrets;
 
 use tw_model::{
@@ -83,8 +85,13 @@ impl Driver {
 
     fn event(&mut self, conn: Conn, exchange: u64, kind: HttpEventKind<'_>) {
         let at = self.at();
-        let event =
-            HttpEvent { exchange, request_direction: Direction::ToResponder, via: None, kind };
+        let event = HttpEvent {
+            exchange,
+            request_direction: Direction::ToResponder,
+            via: None,
+            decrypted: false,
+            kind,
+        };
         let seen = &mut self.seen;
         self.api.http(&conn.0, &event, at, &mut |observation| seen.push(observation));
     }

@@ -300,7 +300,9 @@ fn a_hole_in_a_head_gives_what_is_certain_of_it_and_reading_goes_on_at_the_next(
         Feed::Gap(UP, 7),
         up("ng: 1\r\n\r\n"),
         up("GET /found HTTP/1.1\r\n\r\n"),
-        down("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
+        down("HTTP/1.1 200 OK\r\nA: b\r\nCont"),
+        Feed::Gap(DOWN, 9),
+        down("HTTP/1.1 404 x\r\nContent-Length: 0\r\n\r\n"),
     ]);
     assert_eq!(
         lines[..4],

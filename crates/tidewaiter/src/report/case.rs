@@ -3,7 +3,8 @@
 use super::json::About;
 use tw_detect::Judgement;
 use tw_model::{
-    Anomaly, Build, ContainerEvent, Evidence, Finding, ImageCreation, Incident, Severity, Timestamp,
+    Anomaly, Build, ContainerEvent, Evidence, Finding, ImageCreation, Incident, RegistryAction,
+    Severity, Timestamp,
 };
 
 /// Something with its environment and where it stands in the input.
@@ -38,6 +39,7 @@ pub(crate) struct Case {
     pub(crate) findings: Vec<Finding>,
     pub(crate) builds: Vec<Told<Build>>,
     pub(crate) creations: Vec<Told<ImageCreation>>,
+    pub(crate) registries: Vec<Told<RegistryAction>>,
     pub(crate) containers: Vec<Told<ContainerEvent>>,
     pub(crate) anomalies: Vec<Told<Anomaly>>,
 }
@@ -54,6 +56,10 @@ impl Case {
             Judgement::ImageCreation { environment, creation, evidence } => {
                 let at = creation.started;
                 self.creations.push(Told { at, environment, evidence, body: *creation });
+            }
+            Judgement::Registry { environment, action, evidence } => {
+                let at = action.started;
+                self.registries.push(Told { at, environment, evidence, body: *action });
             }
             Judgement::Container { environment, event, evidence } => {
                 let at = event.started;

@@ -168,6 +168,8 @@ pub(crate) fn http(exchange: &HttpExchange) -> impl Serialize + '_ {
     struct Body<'a> {
         #[serde(flatten)]
         tuple: Tuple,
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        decrypted: bool,
         http: Http<'a>,
     }
     Body {
@@ -180,9 +182,10 @@ pub(crate) fn http(exchange: &HttpExchange) -> impl Serialize + '_ {
             proto: Protocol::TCP.to_string(),
             community_id: None,
         },
+        decrypted: exchange.decrypted,
         http: Http {
             method: &exchange.method,
-            host: exchange.host.as_deref(),
+            host: exchange.host_field.as_deref().or(exchange.host.as_deref()),
             url: &exchange.target,
             status: exchange.status,
             protocol: exchange.protocol,

@@ -69,6 +69,10 @@ pub(crate) fn sorted(writer: &Writer<'_>, case: &Case) -> Vec<String> {
         let line = writer.line(&told.about("image_creation"), &told.body);
         lines.push((told.at, told.body.id.0.clone(), line));
     }
+    for told in &case.registries {
+        let line = writer.line(&told.about("registry"), &told.body);
+        lines.push((told.at, told.body.id.0.clone(), line));
+    }
     for told in &case.containers {
         let line = writer.line(&told.about("container"), json::container(&told.body));
         lines.push((told.at, id::container(&told.body), line));

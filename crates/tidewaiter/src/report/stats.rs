@@ -88,6 +88,8 @@ struct Docker {
     contexts_unread: u64,
     contexts_malformed: u64,
     json_malformed: u64,
+    manifests_unread: u64,
+    repositories_evicted: u64,
     memory_evicted: u64,
 }
 
@@ -189,6 +191,7 @@ fn detector(counters: &tw_detect::Counters) -> BTreeMap<&'static str, u64> {
         ("calls_lost", counters.calls_lost),
         ("builds_lost", counters.builds_lost),
         ("containers_lost", counters.containers_lost),
+        ("registry_actions_lost", counters.registry_actions_lost),
         ("names_lost", counters.names_lost),
         ("mac_addresses_lost", counters.mac_addresses_lost),
         ("callers_lost", counters.callers_lost),
@@ -205,6 +208,8 @@ const fn docker(counters: &Counters) -> Docker {
         contexts_unread: docker.contexts_unread,
         contexts_malformed: docker.contexts_malformed,
         json_malformed: docker.json_malformed,
+        manifests_unread: docker.manifests_unread,
+        repositories_evicted: docker.repositories_evicted,
         memory_evicted: docker.memory_evicted,
     }
 }

@@ -147,6 +147,27 @@ fn a_second_writer_is_turned_away() {
     lab.learn(&testdata("scenarios/classic-http.pcap")).succeeded();
 }
 
+#[test]
+fn a_damaged_database_is_an_error() {
+    let lab = Lab::learned();
+    let path = stored(&lab, |_, content| content.starts_with(b"SQLite format 3\0"));
+    let mut content = fs::read(&path).expect("a readable file");
+    content[100..].fill(0x5a);
+    fs::write(&path, &content).expect("a writable file");
+    let capture = testdata("scenarios/classic-http.pcap");
+    lab.replay(&capture).failed(1, &["malformed"]);
+    lab.learn(&capture).failed(1, &["malformed"]);
+}
+
+#[test]
+fn a_folder_that_cannot_be_made_is_named() {
+    let lab = Lab::new();
+    lab.file("data", b"in the way");
+    let capture = testdata("scenarios/classic-http.pcap");
+    lab.learn(&capture).failed(1, &["data"]);
+    lab.replay(&capture).failed(1, &["data"]);
+}
+
 /// `replay --config` with this configuration.
 #[track_caller]
 fn configuration_fails(content: &str, clues: &[&str]) {
@@ -210,6 +231,6 @@ fn fail_on_answers_with_a_status_of_its_own() {
         let path = testdata(&format!("scenarios/{capture}.pcap"));
         lab.run("replay", ["--fail-on".as_ref(), severity.as_ref(), path.as_os_str()]).status
     };
-    assert_eq!(fail_on("medium", "classic-http"), Some(3));
-    assert_eq!(fail_on("medium", "benign-no-download"), Some(0));
+    assert_eq!(fail_on("high", "classic-http"), Some(3));
+    assert_eq!(fail_on("high", "benign-no-download"), Some(0));
 }

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod captures;
+mod commands;
 mod determinism;
 mod golden;
 mod hostile_text;

@@ -78,19 +78,26 @@ impl Lab {
         self.run_in(self.folder.path(), command, arguments)
     }
 
+    /// `tidewaiter COMMAND` and nothing else, in this folder.
+    pub(crate) fn command(&self, command: &str) -> Command {
+        let mut tidewaiter = Command::new(env!("CARGO_BIN_EXE_tidewaiter"));
+        tidewaiter.env_remove("TIDEWAITER_DATA_DIR").env_remove("RUST_LOG");
+        tidewaiter.arg(command).current_dir(self.folder.path()).stdin(Stdio::null());
+        tidewaiter
+    }
+
     fn run_in<A: AsRef<OsStr>>(
         &self,
         folder: &Path,
         command: &str,
         arguments: impl IntoIterator<Item = A>,
     ) -> Run {
-        let output = Command::new(env!("CARGO_BIN_EXE_tidewaiter"))
-            .arg(command)
+        let output = self
+            .command(command)
             .arg("--data-dir")
             .arg(self.data_dir())
             .args(arguments)
             .current_dir(folder)
-            .stdin(Stdio::null())
             .output()
             .expect("the binary starts");
         Run {

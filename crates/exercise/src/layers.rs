@@ -1,0 +1,9 @@
+//! One function for each core, and one for all of them together.
+
+mod bytes;
+mod protocol;
+mod stream;
+
+pub use bytes::{capture_file, engine, frames};
+pub use protocol::{docker_api, protocols};
+pub use stream::packets;

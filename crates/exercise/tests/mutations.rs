@@ -1,0 +1,65 @@
+//! The functions that the fuzz targets call, on mutated recordings.
+
+use std::path::Path;
+use std::{fs, thread};
+
+use tw_exercise::{Seeds, TARGETS, Target};
+
+const CAPTURES: [&str; 3] =
+    ["scenarios/classic-http.pcap", "scenarios/buildx-grpc.pcap", "wire/classic-http.frag.pcap"];
+const MUTATIONS: u64 = 12;
+
+/// xorshift64*: seeded, so that a failure can be had again.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        let high = self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33;
+        usize::try_from(high).expect("31 bits") % end.max(1)
+    }
+}
+
+/// Bits turned over, a piece taken out, a piece repeated elsewhere.
+fn mutated(seed: &[u8], random: &mut Random) -> Vec<u8> {
+    let mut bytes = seed.to_vec();
+    for _ in 0..=random.below(12) {
+        let at = random.below(bytes.len());
+        bytes[at] ^= 1 << random.below(8);
+    }
+    let from = random.below(bytes.len());
+    let piece = from..(from + random.below(200)).min(bytes.len());
+    match random.below(4) {
+        0 => drop(bytes.drain(piece)),
+        1 => {
+            let (copy, at) = (bytes[piece].to_vec(), random.below(bytes.len()));
+            bytes.splice(at..at, copy);
+        }
+        2 => bytes.truncate(from),
+        _ => {}
+    }
+    bytes
+}
+
+fn exercise(target: Target, seeds: Seeds) {
+    let testdata = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata");
+    for capture in CAPTURES {
+        let capture = fs::read(testdata.join(capture)).expect("testdata is there");
+        for (number, seed) in (1..).zip(seeds(&capture)) {
+            target(&seed);
+            let mut random = Random(number);
+            (0..MUTATIONS).for_each(|_| target(&mutated(&seed, &mut random)));
+        }
+    }
+}
+
+#[test]
+fn mutated_recordings_break_no_promise() {
+    thread::scope(|scope| {
+        for (_, target, seeds) in TARGETS {
+            scope.spawn(move || exercise(target, seeds));
+        }
+    });
+}
