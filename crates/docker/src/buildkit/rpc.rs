@@ -50,11 +50,15 @@ impl Rpc {
         rpc
     }
 
-    /// Only its answer is seen: on a session's connection files, else progress.
-    pub(crate) fn of_answer(api: ApiCall, missed: Caveat, on_session: bool) -> Self {
+    /// Only its answer is seen: on a session's connection files, else progress. `begun`: not from
+    /// its beginning.
+    pub(crate) fn of_answer(api: ApiCall, missed: Caveat, on_session: bool, begun: bool) -> Self {
         let mut rpc = Self::blank(on_session.then_some(Method::DiffCopy), api, missed);
         rpc.call.copy = on_session.then(|| DiffCopy::new(Folder::Unknown));
         rpc.request_over = true;
+        if begun {
+            rpc.response = Messages::joined();
+        }
         rpc
     }
 

@@ -185,6 +185,7 @@ impl Http1 {
                         continue;
                     }
                     *input = &[];
+                    self.guess_h2c(out);
                 }
                 Phase::Upstream(exchange) => {
                     let exchange = *exchange;

@@ -31,8 +31,11 @@ pub(crate) struct Http2 {
     request_direction: Option<Direction>,
     halves: [Half; 2],
     streams: Streams,
-    /// Highest stream that a client opened.
+    /// Highest stream that a client opened, and the lowest of which its request was seen.
     last_stream: u32,
+    first_request: u32,
+    /// Header blocks may have been missed from the start on.
+    joined: bool,
     resets: u32,
     limit_told: bool,
 }
@@ -83,6 +86,8 @@ impl Http2 {
             halves,
             streams: Streams::default(),
             last_stream: 0,
+            first_request: u32::MAX,
+            joined,
             resets: 0,
             limit_told: false,
         }
@@ -364,6 +369,7 @@ impl Http2 {
             return;
         };
         self.open(id, direction, out);
+        self.first_request = self.first_request.min(id);
         // A block on a stream that has a head is its trailers.
         if let Some(stream) = self.streams.get_mut(id)
             && matches!(stream.request, Message::Due)
@@ -391,9 +397,12 @@ impl Http2 {
         let Some(head) = response_head(fields, extent).filter(|head| head.status >= 200) else {
             return;
         };
-        // Stream 1 without a request is the answer to an upgraded HTTP/1 request; even ones are pushed.
-        if id > 1 && id % 2 == 1 {
+        // Even streams are pushed. Stream 1 without a request is the answer to an upgraded HTTP/1
+        // request, unless the connection's opener answers, as on Docker's `/session`.
+        let is_upgraded = id == 1 && request_direction == Direction::ToResponder;
+        if id % 2 == 1 && !is_upgraded {
             self.open(id, request_direction, out);
+            self.open_missed(id, request_direction, out);
         }
         if let Some(stream) = self.streams.get_mut(id)
             && matches!(stream.response, Message::Due)
@@ -414,12 +423,25 @@ impl Http2 {
         }
     }
 
+    /// Opens a stream of which the request was missed; answers come in any order.
+    fn open_missed(&mut self, id: u32, request_direction: Direction, out: &mut Out<'_>) {
+        if id >= self.first_request || id.is_multiple_of(2) || self.streams.get_mut(id).is_some() {
+            return;
+        }
+        if self.streams.open(id, request_direction, out) {
+            self.limit(out);
+        }
+    }
+
     fn stream_data(&mut self, direction: Direction, id: u32, bytes: &[u8], out: &mut Out<'_>) {
         let (Some(toward), Some(part)) =
             (self.request_direction, part_of(self.request_direction, direction))
         else {
             return;
         };
+        if self.joined && part == Part::Response {
+            self.open_missed(id, toward, out);
+        }
         if let Some(stream) = self.streams.get_mut(id) {
             stream.data(part, toward, bytes, out);
         }
