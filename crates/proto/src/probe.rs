@@ -6,7 +6,7 @@
 
 use tw_model::Direction;
 
-use crate::dns::looks_like_message;
+use crate::dns::{TELLING_BYTES, looks_like_message};
 use crate::http1::{
     begun_request_line, looks_like_request, may_become_request, may_become_status, request_line,
     started_status_line,
@@ -223,7 +223,9 @@ impl Probing {
         }
         let verdict =
             if held.len() > length(limits.held_bytes) { Verdict::Nothing } else { probe(held) };
-        if verdict == Verdict::More {
+        // Some send the length of a DNS message in a segment of its own.
+        let dns_to_come = self.dns && !*scanning && held.len() < TELLING_BYTES;
+        if verdict == Verdict::More || (verdict == Verdict::Nothing && dns_to_come) {
             return None;
         }
         let held = std::mem::take(held);
