@@ -24,7 +24,7 @@ use crate::cursor::Cursor;
 use crate::limits::length;
 use crate::out::Out;
 use crate::probe::PREFACE;
-use crate::{BodyEnd, Header, HttpEventKind, HttpVersion, RequestHead, ResponseHead};
+use crate::{BodyEnd, Extent, Header, HttpEventKind, HttpVersion, RequestHead, ResponseHead};
 
 /// One HTTP/2 connection.
 pub(crate) struct Http2 {
@@ -196,7 +196,7 @@ impl Http2 {
         };
         let fields = half.decoder.decode_cut(&bytes, out.limits);
         half.decoder.forget(out.limits);
-        self.fields(direction, frame.stream, fields, out);
+        self.fields(direction, frame.stream, fields, Extent::Fields, out);
         if frame.kind == HEADERS && frame.has(END_STREAM) {
             self.end_stream(direction, frame.stream, out);
         }
@@ -334,7 +334,7 @@ impl Http2 {
         if block.promise {
             return Ok(());
         }
-        self.fields(direction, block.stream, decoded.fields, out);
+        self.fields(direction, block.stream, decoded.fields, Extent::Whole, out);
         if block.end_stream {
             self.end_stream(direction, block.stream, out);
         }
@@ -346,14 +346,17 @@ impl Http2 {
         direction: Direction,
         stream: u32,
         fields: Vec<Header>,
+        extent: Extent,
         out: &mut Out<'_>,
     ) {
         if self.request_direction.is_none() {
             self.request_direction = role_by_fields(direction, &fields);
         }
         match part_of(self.request_direction, direction) {
-            Some(Part::Request) => self.request_fields(direction, stream, fields, out),
-            Some(Part::Response) => self.response_fields(direction.reversed(), stream, fields, out),
+            Some(Part::Request) => self.request_fields(direction, stream, fields, extent, out),
+            Some(Part::Response) => {
+                self.response_fields(direction.reversed(), stream, fields, extent, out)
+            }
             None => {}
         }
     }
@@ -363,9 +366,10 @@ impl Http2 {
         direction: Direction,
         id: u32,
         fields: Vec<Header>,
+        extent: Extent,
         out: &mut Out<'_>,
     ) {
-        let Some(head) = request_head(fields) else {
+        let Some(head) = request_head(fields, extent) else {
             return;
         };
         self.open(id, direction, out);
@@ -384,6 +388,7 @@ impl Http2 {
         request_direction: Direction,
         id: u32,
         fields: Vec<Header>,
+        extent: Extent,
         out: &mut Out<'_>,
     ) {
         let is_trailers = !fields.iter().any(|field| field.name.starts_with(':'));
@@ -393,7 +398,7 @@ impl Http2 {
             let kind = HttpEventKind::ResponseTrailers(&fields);
             return out.http(stream.exchange, request_direction, kind);
         }
-        let Some(head) = response_head(fields).filter(|head| head.status >= 200) else {
+        let Some(head) = response_head(fields, extent).filter(|head| head.status >= 200) else {
             return;
         };
         // Even streams are pushed. Stream 1 without a request is the answer to an upgraded HTTP/1
@@ -528,7 +533,7 @@ fn fragment(frame: FrameHeader, payload: &[u8], promise: bool, whole: bool) -> O
 }
 
 /// RFC 9113 §8.3.1. `None` without a method: trailers, or a head that refers to what was missed.
-fn request_head(fields: Vec<Header>) -> Option<RequestHead> {
+fn request_head(fields: Vec<Header>, extent: Extent) -> Option<RequestHead> {
     let (mut method, mut target, mut authority) = (None, None, None);
     let mut headers = Vec::with_capacity(fields.len());
     for field in fields {
@@ -548,12 +553,12 @@ fn request_head(fields: Vec<Header>) -> Option<RequestHead> {
     };
     let host = || headers.iter().find(|field| field.name == "host").map(|host| host.value.clone());
     let authority = authority.or_else(host);
-    Some(RequestHead { method, target, version: HttpVersion::Http2, authority, headers })
+    Some(RequestHead { method, target, version: HttpVersion::Http2, authority, headers, extent })
 }
 
 /// RFC 9113 §8.3.2.
-fn response_head(fields: Vec<Header>) -> Option<ResponseHead> {
+fn response_head(fields: Vec<Header>, extent: Extent) -> Option<ResponseHead> {
     let status = fields.iter().find(|field| field.name == ":status")?.value.parse().ok()?;
     let headers = fields.into_iter().filter(|field| !field.name.starts_with(':')).collect();
-    Some(ResponseHead { status, version: HttpVersion::Http2, headers })
+    Some(ResponseHead { status, version: HttpVersion::Http2, headers, extent })
 }
