@@ -338,10 +338,12 @@ impl<'s, 'a> Account<'s, 'a> {
             (Level::Unknown, _) => "a caller of which nothing is known",
         };
         let named = match (self.view.inferred, self.attribution.named) {
-            (true, _) => "the call itself could not be read and is inferred from its shape",
-            (false, true) => "the request names this destination",
+            (true, _) => {
+                "the call itself could not be read and is inferred from the shape of the conversation"
+            }
+            (false, true) => "what was asked names this destination",
             (false, false) => {
-                "the request, as far as it could be read, does not name this destination"
+                "what was asked, as far as it could be read, does not name this destination"
             }
         };
         let others: Vec<String> = self
@@ -431,7 +433,10 @@ impl<'s, 'a> Account<'s, 'a> {
         };
         if let Some((at, by)) = fresh.first_seen {
             let by = by.map_or_else(String::new, |by| format!(" by {by}"));
-            text.push_str(&format!(" It was first touched at {at}{by}, too lately to be known."));
+            text.push_str(&format!(
+                " It was first touched at {}{by}, too lately to be known.",
+                moment(at)
+            ));
         }
         text
     }

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::{
     ApiCall, Build, Connection, ContainerEvent, Endpoint, Evidence, HttpExchange, ImageCreation,
-    NameAnswer, Protocol, RegistryAction, Timestamp, TlsHello,
+    NameAnswer, Protocol, RegistryAction, Timestamp, TlsHello, TlsShape,
 };
 
 /// Something seen, with where it stands. Observations of one kind and identity replace earlier ones.
@@ -39,6 +39,8 @@ pub enum ObservationBody {
     NameAnswer(NameAnswer),
     /// A TLS hello.
     Tls(TlsHello),
+    /// The shape of an exchange in TLS that cannot be read.
+    TlsShape(Box<TlsShape>),
     /// Something that ought not to be.
     Anomaly(Anomaly),
 }

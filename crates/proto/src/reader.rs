@@ -36,6 +36,8 @@ pub struct Reader {
     decrypt: bool,
     /// All of it was inside TLS.
     decrypted: bool,
+    /// Are TLS records to be told of?
+    tell_records: bool,
 }
 
 /// Whose connection it is.
@@ -87,6 +89,7 @@ impl Reader {
             client_direction: None,
             decrypt: false,
             decrypted: false,
+            tell_records: false,
         }
     }
 
@@ -106,6 +109,12 @@ impl Reader {
     /// [`wants_secrets`](Self::wants_secrets). To be called before any bytes.
     pub const fn decrypt(&mut self) {
         self.decrypt = true;
+    }
+
+    /// Asks for the records of TLS that is not decrypted ([`Event::TlsRecord`]): the reader then
+    /// wants all of it. To be called before any bytes.
+    pub const fn tell_records(&mut self) {
+        self.tell_records = true;
     }
 
     /// Set where the secrets of this TLS client would open what comes next. To be asked after each
@@ -247,7 +256,10 @@ impl Reader {
                 Level::Http2(Box::new(Http2::new(joined, &out)))
             }
             Next::Tls => {
-                let tls = Tls::new(self.ends, self.tunnels, self.decrypt, &self.limits);
+                let mut tls = Tls::new(self.ends, self.tunnels, self.decrypt, &self.limits);
+                if self.tell_records && self.tunnels == 0 {
+                    tls.tell_records();
+                }
                 Level::Tls(Box::new(tls))
             }
             Next::Socks(client) => Level::Socks(Box::new(Socks::new(client))),

@@ -6,12 +6,14 @@
 use std::collections::HashSet;
 use std::net::IpAddr;
 
+use tw_detect::ShapeMeter;
 use tw_docker::{Api, ConnFacts};
 use tw_model::{
     Anomaly, AppProtocol, Connection, DestinationName, Direction, Endpoint, Evidence, MacAddress,
-    NameOrigin, Observation, ObservationBody, Opener, Protocol, ProxyKind, Secrets, Via,
+    NameOrigin, Observation, ObservationBody, Opener, Protocol, ProxyKind, Secrets, TlsHello,
+    TlsShape, Via,
 };
-use tw_proto::{Event, HttpEventKind, KeyLog, KeyLogCounters, Reader};
+use tw_proto::{Event, HttpEventKind, KeyLog, KeyLogCounters, Reader, TlsRecord};
 use tw_stream::{CloseReason, Flow, Interest, StreamEvent, Table};
 use tw_wire::{Decoded, Decoder, Frame};
 
@@ -35,6 +37,18 @@ pub struct Limits {
     pub proto: tw_proto::Limits,
     /// Of the Docker semantics.
     pub docker: tw_docker::Limits,
+    /// Ports that a Docker API is expected on; the shape of TLS there is measured.
+    pub docker_ports: DockerPorts,
+}
+
+/// Ports that a Docker API is expected on.
+#[derive(Clone, Debug)]
+pub struct DockerPorts(pub Vec<u16>);
+
+impl Default for DockerPorts {
+    fn default() -> Self {
+        Self(tw_detect::Policy::default().docker_ports)
+    }
 }
 
 /// Counters of every stage.
@@ -70,6 +84,8 @@ struct Tracked {
     client: Option<Direction>,
     /// What waits for TLS secrets.
     held: Option<Box<Held>>,
+    /// Shape of opaque TLS where a Docker API may be.
+    shape: Option<Box<ShapeMeter>>,
 }
 
 /// The engine. Order of calls: any number of [`push`](Self::push) and
@@ -89,6 +105,7 @@ struct Rest {
     hosts: HashSet<IpAddr>,
     host_macs: HashSet<MacAddress>,
     anomalies: u64,
+    docker_ports: DockerPorts,
     keys: KeyLog,
     await_keys: bool,
     /// Bytes that wait for secrets, over all connections.
@@ -109,6 +126,7 @@ impl Engine {
                 hosts: HashSet::new(),
                 host_macs: HashSet::new(),
                 anomalies: 0,
+                docker_ports: limits.docker_ports,
                 keys: KeyLog::default(),
                 await_keys: false,
                 held_bytes: 0,
@@ -192,6 +210,13 @@ impl Rest {
                     CloseReason::Fin | CloseReason::Reset => self.api.close(flow.id, at, sink),
                     _ => self.api.forget(flow.id, at, sink),
                 }
+                if let Some(mut shape) = flow.user.shape.take() {
+                    let mut tell = shaped(flow.user.first, at, sink);
+                    match reason {
+                        CloseReason::Fin | CloseReason::Reset => shape.close(&mut tell),
+                        _ => shape.forget(&mut tell),
+                    }
+                }
                 self.connection(flow, at, true, sink);
                 return;
             }
@@ -268,6 +293,10 @@ impl Rest {
         if self.await_keys || !self.keys.is_empty() {
             reader.decrypt();
         }
+        let ports = &self.docker_ports.0;
+        if ports.contains(&flow.responder.port) || ports.contains(&flow.opener.port) {
+            reader.tell_records();
+        }
         reader
     }
 
@@ -297,8 +326,10 @@ impl Rest {
                 if let Some(sni) = &hello.sni {
                     keep_name(&mut flow.user.names, sni, NameOrigin::Sni);
                 }
+                flow.user.shape = self.shape(flow, &hello);
                 sink(observed(at, flow.user.first, ObservationBody::Tls(hello)));
             }
+            Event::TlsRecord(record) => measure(flow, at, record, sink),
             Event::Dns(mut answer) => {
                 answer.tag = flow.tag;
                 sink(observed(at, None, ObservationBody::NameAnswer(answer)));
@@ -312,6 +343,13 @@ impl Rest {
                 self.anomaly(kind, ends, Some(flow.protocol), at, sink);
             }
         }
+    }
+
+    /// What is on a port of the client's says nothing.
+    fn shape(&self, flow: &Flow<Tracked>, hello: &TlsHello) -> Option<Box<ShapeMeter>> {
+        let TlsHello { client, server, ja4, .. } = hello;
+        let meter = || ShapeMeter::new(flow.id, *client, *server, flow.tag, Some(ja4.clone()));
+        self.docker_ports.0.contains(&server.port).then(|| Box::new(meter()))
     }
 
     fn facts(&self, flow: &Flow<Tracked>, tls: bool) -> ConnFacts {
@@ -351,6 +389,35 @@ impl Rest {
         let anomaly = Anomaly { kind, endpoints, protocol, detail: "" };
         sink(observed(at, None, ObservationBody::Anomaly(anomaly)));
     }
+}
+
+/// A record of opaque TLS on a Docker API's port.
+fn measure(
+    flow: &mut Flow<Tracked>,
+    at: Evidence,
+    record: TlsRecord,
+    sink: &mut dyn FnMut(Observation),
+) {
+    let Some(shape) = &mut flow.user.shape else { return };
+    let mut tell = shaped(flow.user.first, at, sink);
+    match record {
+        TlsRecord::Begun { direction, content_bytes } => {
+            let sender = match direction {
+                Direction::ToResponder => flow.opener,
+                Direction::ToOpener => flow.responder,
+            };
+            shape.record(at.timestamp, sender, content_bytes, &mut tell);
+        }
+        TlsRecord::Missing => shape.missing(),
+    }
+}
+
+fn shaped(
+    first: Option<Evidence>,
+    at: Evidence,
+    sink: &mut dyn FnMut(Observation),
+) -> impl FnMut(TlsShape) {
+    move |shape| sink(observed(at, first, ObservationBody::TlsShape(Box::new(shape))))
 }
 
 /// What is known of a connection now. Where no SYN told who opened it, what is spoken tells.

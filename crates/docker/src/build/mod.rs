@@ -219,6 +219,7 @@ impl BuildCall {
     pub(crate) fn response_gap(&mut self, bytes: u64, at: Timestamp) {
         self.build.ended = at;
         self.add_caveat(Caveat::Gaps);
+        self.ending.gap();
         if let Some(answer) = &mut self.answer {
             answer.gap(bytes);
         }
@@ -412,6 +413,7 @@ fn blank_build(api: &ApiCall, identity: BuildIdentity<'_>, frontend: Frontend) -
         frontend,
         transport: Transport::Rest,
         tls: api.tls,
+        inference: None,
         api_version: api.api_version.clone(),
         user_agent: api.user_agent.clone(),
         tags: Vec::new(),

@@ -50,11 +50,15 @@ impl Rpc {
         rpc
     }
 
-    /// Only its answer is seen: on a session's connection files, else progress.
-    pub(crate) fn of_answer(api: ApiCall, missed: Caveat, on_session: bool) -> Self {
+    /// Only its answer is seen: on a session's connection files, else progress. `begun`: not from
+    /// its beginning.
+    pub(crate) fn of_answer(api: ApiCall, missed: Caveat, on_session: bool, begun: bool) -> Self {
         let mut rpc = Self::blank(on_session.then_some(Method::DiffCopy), api, missed);
         rpc.call.copy = on_session.then(|| DiffCopy::new(Folder::Unknown));
         rpc.request_over = true;
+        if begun {
+            rpc.response = Messages::joined();
+        }
         rpc
     }
 
@@ -149,7 +153,7 @@ impl Call {
     /// The daemon asks for files only once it builds.
     fn begins(&self, at: Evidence, hub: &mut Hub) {
         if let (Some(Method::DiffCopy), Some(session)) = (self.method, &self.session) {
-            hub.session_is_used(session, self.missed, at);
+            hub.session_is_used(session, true, self.missed, at);
         }
     }
 

@@ -44,10 +44,7 @@ fn follow(messages: &mut BTreeMap<(u64, bool), Progress>, http: &HttpEvent<'_>) 
             (true, Progress::Body, Progress::Body)
         }
         HttpEventKind::ResponseEnd(_) => (true, Progress::Body, Progress::End),
-        HttpEventKind::ResponseTrailers(_)
-        | HttpEventKind::Reset(_)
-        | HttpEventKind::Upgraded(_)
-        | HttpEventKind::Upstream { .. } => return,
+        _ => return,
     };
     let progress = messages.entry((http.exchange, is_response)).or_insert(Progress::Nothing);
     assert!(*progress <= at_most, "after {progress:?}: {http:?}");

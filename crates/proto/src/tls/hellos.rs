@@ -5,6 +5,7 @@ use tw_model::{AnomalyKind, Direction, TlsHello};
 
 use super::hello::{ClientHello, ServerHello, version_name};
 use super::ja4;
+use super::protection::Suite;
 use super::record::{Handshake, Message};
 use crate::Event;
 use crate::limits::length;
@@ -20,6 +21,7 @@ pub(super) struct Hellos {
     client_direction: Option<Direction>,
     server: Option<(Direction, Option<String>)>,
     told: bool,
+    suite: Option<Suite>,
 }
 
 impl Hellos {
@@ -31,11 +33,17 @@ impl Hellos {
             client_direction: None,
             server: None,
             told: false,
+            suite: None,
         }
     }
 
     pub(super) const fn client_direction(&self) -> Option<Direction> {
         self.client_direction
+    }
+
+    /// The cipher suite that the server chose, where it is one whose records can be measured.
+    pub(super) const fn suite(&self) -> Option<Suite> {
+        self.suite
     }
 
     pub(super) const fn wants_more(&self) -> bool {
@@ -109,6 +117,7 @@ impl Hellos {
             }
             2 => {
                 let hello = ServerHello::parse(body);
+                self.suite = hello.as_ref().and_then(|hello| Suite::find(hello.cipher));
                 let version = hello.as_ref().map(|hello| version_name(hello.version));
                 self.server = Some((direction, version));
                 hello.is_some()

@@ -10,6 +10,7 @@ mod hellos;
 mod ja4;
 mod keylog;
 mod messages;
+mod meter;
 mod protection;
 mod record;
 mod side;
@@ -23,6 +24,8 @@ pub use self::keylog::{ClientRandom, KeyLog, KeyLogCounters, SessionSecrets};
 
 use self::decrypt::{Decryption, Piece};
 use self::hellos::Hellos;
+use self::meter::Meter;
+use crate::event::Event;
 use crate::out::Out;
 use crate::reader::{Ends, Reader};
 
@@ -31,6 +34,8 @@ pub(crate) struct Tls {
     ends: Ends,
     hellos: Hellos,
     decryption: Option<Box<Decryption>>,
+    /// Set where the records are to be told of while they are not decrypted.
+    meter: Option<Box<Meter>>,
     inner: Option<Box<Reader>>,
     tunnels: u32,
 }
@@ -43,9 +48,15 @@ impl Tls {
             ends,
             hellos: Hellos::new(ends),
             decryption: decrypt.then(|| Box::new(Decryption::new(limits))),
+            meter: None,
             inner: None,
             tunnels,
         }
+    }
+
+    /// Records are told of while they are not decrypted.
+    pub(crate) fn tell_records(&mut self) {
+        self.meter = Some(Box::default());
     }
 
     pub(crate) const fn client_direction(&self) -> Option<Direction> {
@@ -54,6 +65,7 @@ impl Tls {
 
     pub(crate) fn wants_more(&self) -> bool {
         self.hellos.wants_more()
+            || self.meter.is_some()
             || self.decryption.is_some()
                 && self.inner.as_ref().is_none_or(|inner| inner.wants_more())
     }
@@ -67,6 +79,7 @@ impl Tls {
     pub(crate) fn unlock(&mut self, secrets: &SessionSecrets, out: &mut Out<'_>) {
         let wanted = self.decryption.as_ref().is_some_and(|own| own.wants_secrets().is_some());
         if wanted {
+            self.meter = None;
             self.decrypt(out, |decryption, sink| decryption.unlock(secrets, sink));
         } else if let Some(inner) = &mut self.inner {
             inner.inside(out, |inner, sink| inner.unlock(secrets, sink));
@@ -78,12 +91,19 @@ impl Tls {
         if self.hellos.wants_more() {
             self.hellos.data(direction, bytes, out);
         }
+        if let Some(meter) = &mut self.meter {
+            let tell = &mut |record| out.event(Event::TlsRecord(record));
+            meter.data(direction, bytes, self.hellos.suite(), tell);
+        }
         self.decrypt(out, |decryption, sink| decryption.data(direction, bytes, sink));
     }
 
     pub(crate) fn gap(&mut self, direction: Direction, len: u64, out: &mut Out<'_>) {
         self.give_up_secrets();
         self.hellos.end(direction, out);
+        if let Some(meter) = &mut self.meter {
+            meter.gap(direction, len, &mut |record| out.event(Event::TlsRecord(record)));
+        }
         self.decrypt(out, |decryption, sink| decryption.gap(direction, len, sink));
     }
 

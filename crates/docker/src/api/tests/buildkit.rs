@@ -1,7 +1,7 @@
 //! Builds over gRPC, by hand-encoded messages.
 
 use tw_model::{Build, Caveat, Direction, Frontend, Outcome, Transport};
-use tw_proto::{BodyEnd, HttpEvent, HttpEventKind, HttpVersion, RequestHead, ResponseHead};
+use tw_proto::{BodyEnd, Extent, HttpEvent, HttpEventKind, HttpVersion, RequestHead, ResponseHead};
 
 use super::{Conn, DAEMON, Driver, headers};
 use crate::Limits;
@@ -82,7 +82,8 @@ fn end_of_file(id: u8) -> Vec<u8> {
 impl Driver {
     fn h2(&mut self, conn: Conn, exchange: u64, way: Direction, kind: HttpEventKind<'_>) {
         let at = self.at();
-        let event = HttpEvent { exchange, request_direction: way, via: None, kind };
+        let event =
+            HttpEvent { exchange, request_direction: way, via: None, decrypted: false, kind };
         let seen = &mut self.seen;
         self.api.http(&conn.0, &event, at, &mut |observation| seen.push(observation));
     }
@@ -103,13 +104,19 @@ impl Driver {
             version: HttpVersion::Http2,
             authority: Some("localhost".into()),
             headers: fields,
+            extent: Extent::Whole,
         };
         self.h2(conn, exchange, way, HttpEventKind::RequestHead(&head));
     }
 
     fn rpc_answer_head(&mut self, conn: Conn, exchange: u64, way: Direction) {
         let fields = headers(&[("content-type", "application/grpc")]);
-        let head = ResponseHead { status: 200, version: HttpVersion::Http2, headers: fields };
+        let head = ResponseHead {
+            status: 200,
+            version: HttpVersion::Http2,
+            headers: fields,
+            extent: Extent::Whole,
+        };
         self.h2(conn, exchange, way, HttpEventKind::ResponseHead(&head));
     }
 
