@@ -341,9 +341,9 @@ impl<'s, 'a> Account<'s, 'a> {
             (true, _) => {
                 "the call itself could not be read and is inferred from the shape of the conversation"
             }
-            (false, true) => "the request names this destination",
+            (false, true) => "what was asked names this destination",
             (false, false) => {
-                "the request, as far as it could be read, does not name this destination"
+                "what was asked, as far as it could be read, does not name this destination"
             }
         };
         let others: Vec<String> = self
@@ -433,7 +433,10 @@ impl<'s, 'a> Account<'s, 'a> {
         };
         if let Some((at, by)) = fresh.first_seen {
             let by = by.map_or_else(String::new, |by| format!(" by {by}"));
-            text.push_str(&format!(" It was first touched at {at}{by}, too lately to be known."));
+            text.push_str(&format!(
+                " It was first touched at {}{by}, too lately to be known.",
+                moment(at)
+            ));
         }
         text
     }

@@ -126,13 +126,13 @@ const fn extent(extent: Extent) -> &'static str {
 }
 
 #[derive(Default)]
-struct Told {
+pub(crate) struct Told {
     lines: Vec<String>,
     body: Option<(String, Vec<u8>)>,
 }
 
 impl Told {
-    fn take(&mut self, event: Event<'_>) {
+    pub(crate) fn take(&mut self, event: Event<'_>) {
         let line = match event {
             Event::Http(http) => {
                 let via = http.via.map_or_else(String::new, |(to, _)| format!(" via {to}"));
@@ -221,7 +221,7 @@ impl Told {
         }
     }
 
-    fn finish(mut self) -> Vec<String> {
+    pub(crate) fn finish(mut self) -> Vec<String> {
         self.flush();
         self.lines
     }

@@ -277,13 +277,23 @@ impl Hub {
         build.fresh = true;
     }
 
-    /// The daemon asks for files: a build works, whether its request was read or not.
-    pub(crate) fn session_is_used(&mut self, key: &SessionKey, missed: Caveat, at: Evidence) {
+    /// The daemon asks its caller for something, `copies`: for files. So it builds, whether its
+    /// request was read or not.
+    pub(crate) fn session_is_used(
+        &mut self,
+        key: &SessionKey,
+        copies: bool,
+        missed: Caveat,
+        at: Evidence,
+    ) {
         let Some(Session { opened: Some(opened), owner: None, .. }) = self.sessions.get(key) else {
             return;
         };
         let Opened { api, evidence: began } = opened.clone();
-        let unjoined = |build: &GrpcBuild| !build.has_session && build.is_between(&api);
+        // One build may have two sessions, of which files come through one.
+        let unjoined = |build: &GrpcBuild| {
+            build.is_between(&api) && (!build.has_session || !copies && !build.requested)
+        };
         let known = if key.1.starts_with(UNNAMED) {
             self.latest(unjoined)
         } else {

@@ -171,10 +171,24 @@ impl Buildkit {
         if head.version != HttpVersion::Http2 {
             return;
         }
-        let Some(method) = Method::of(&head.target) else { return };
+        let Some(method) = Method::of(&head.target) else {
+            return self.session_call(conn, event, &head.target, at);
+        };
         let api = api_call(conn, event, Some(head), at);
         let missed = if conn.midstream { Caveat::Midstream } else { Caveat::Gaps };
         self.begin(conn, event, Rpc::new(method, api, missed, head), at, sink);
+    }
+
+    /// A daemon asks its caller for something, whatever it is, only while it works for it; it asks
+    /// whether it is still there at any time.
+    fn session_call(&mut self, conn: &ConnFacts, event: &HttpEvent<'_>, path: &str, at: Evidence) {
+        let Some(known) = self.conns.get_mut(&conn.flow) else { return };
+        let by_daemon = event.request_direction == Direction::ToOpener;
+        if let (Some(session), true, true) = (&known.session, by_daemon, path.starts_with("/moby."))
+        {
+            let missed = if conn.midstream { Caveat::Midstream } else { Caveat::Gaps };
+            self.hub.session_is_used(session, false, missed, at);
+        }
     }
 
     /// Where requests were not captured, or their heads refer to what was missed, only answers are
@@ -189,7 +203,7 @@ impl Buildkit {
         sink: &mut dyn FnMut(Observation),
     ) {
         let known = self.conns.get(&conn.flow);
-        if known.is_some_and(|known| known.rpcs.contains_key(&event.exchange)) {
+        if known.is_some() && !self.is_new(conn, event) {
             return;
         }
         let on_session = known.is_some_and(|known| known.session.is_some());
@@ -203,8 +217,7 @@ impl Buildkit {
         self.begin(conn, event, Rpc::of_answer(api, missed, on_session, begun), at, sink);
     }
 
-    /// An answer that was under way when the capture began: its first event is no head. Only where
-    /// BuildKit was seen before on the connection.
+    /// Is this the first event of its exchange, on a connection where BuildKit was seen before?
     fn is_new(&self, conn: &ConnFacts, event: &HttpEvent<'_>) -> bool {
         let known = self.conns.get(&conn.flow);
         known.is_some_and(|known| event.exchange >= known.next_exchange)

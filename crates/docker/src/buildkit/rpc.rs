@@ -153,7 +153,7 @@ impl Call {
     /// The daemon asks for files only once it builds.
     fn begins(&self, at: Evidence, hub: &mut Hub) {
         if let (Some(Method::DiffCopy), Some(session)) = (self.method, &self.session) {
-            hub.session_is_used(session, self.missed, at);
+            hub.session_is_used(session, true, self.missed, at);
         }
     }
 

@@ -31,10 +31,11 @@ pub(crate) struct Http2 {
     request_direction: Option<Direction>,
     halves: [Half; 2],
     streams: Streams,
-    /// Highest stream that a client opened, and the lowest of which its request was seen.
+    /// Highest stream that a client opened, and the lowest whose request was seen since any may have
+    /// been missed.
     last_stream: u32,
     first_request: u32,
-    /// Header blocks may have been missed from the start on.
+    /// Header blocks may have been missed.
     joined: bool,
     resets: u32,
     limit_told: bool,
@@ -165,6 +166,9 @@ impl Http2 {
         let mut decoder = std::mem::take(&mut half.decoder);
         decoder.forget(out.limits);
         *half = Half { start: Start::Lost, decoder, ..Half::default() };
+        // From here on requests may be missed again.
+        self.first_request = u32::MAX;
+        self.joined = true;
         let toward = self.request_direction.unwrap_or(direction);
         let Some(part) = part_of(self.request_direction, direction) else { return };
         for stream in self.streams.values_mut() {

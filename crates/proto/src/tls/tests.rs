@@ -1,3 +1,5 @@
+mod decryption;
+
 use super::hello::{ClientHello, ServerHello};
 use crate::Limits;
 use crate::testing::{
