@@ -96,7 +96,7 @@ impl<'a> Scene<'a> {
     ) -> Self {
         let hosts = HostMap::new(&ledger.daemons, &ledger.links, environments);
         let mut makers = makers(ledger, &hosts, environments);
-        let lives = lives(ledger, &hosts, environments, &mut makers);
+        let lives = lives(ledger, &hosts, environments, &mut makers, policy.deploy_window);
         let asked_registries = asked_registries(ledger, &hosts, environments, policy);
         let known_registries = known_registries(ledger);
         let base_registries = makers.iter().flat_map(|m| m.registries.iter().cloned()).collect();

@@ -127,20 +127,33 @@ impl Target {
         }
     }
 
+    /// Was the path cut off inside of what [`object`](Self::object) gives?
+    pub(crate) fn is_object_cut(&self) -> bool {
+        self.cut && self.path.matches('/').count() < 3
+    }
+
+    /// A call about one container of which the verb was cut off.
+    pub(crate) fn is_begun_container(&self) -> bool {
+        self.cut && self.path.starts_with("/containers/")
+    }
+
     /// Last segment of the path.
     pub(crate) fn verb(&self) -> &str {
         self.path.rsplit('/').next().unwrap_or("")
     }
 }
 
-/// What is certain of a path whose last segment may be only the beginning of one. Of the calls about
-/// an exec that are sent with POST, start is the one that every exec has.
+/// What is certain of a path whose last segment may be only the beginning of one. PUT and DELETE have
+/// one meaning for a container; of the calls about an exec that are sent with POST, start is the one
+/// that every exec has.
 fn begun_route(method: &str, path: &str) -> Option<Route> {
     let (head, rest) = path.split_once('/')?;
     let known = matches!(head, "containers" | "images" | "exec") && known_method(method);
     match (head, method) {
         _ if !known || rest.is_empty() => None,
         ("exec", "POST") => Some(Route::ExecStart),
+        ("containers", "PUT") => Some(Route::ArchivePut),
+        ("containers", "DELETE") => Some(Route::ContainerRemove),
         _ => Some(Route::Other),
     }
 }

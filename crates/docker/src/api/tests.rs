@@ -5,6 +5,7 @@ mod buildkit;
 mod builds;
 mod containers;
 mod creations;
+mod cut;
 mod recognition;
 mod registries;
 mod secrets;

@@ -232,6 +232,22 @@ impl Hub {
         }
     }
 
+    /// A message of `Control/Status` of which only the beginning was captured: that something is
+    /// built, not what.
+    pub(crate) fn progress_begun(
+        &mut self,
+        api: &ApiCall,
+        missed: Caveat,
+        reference: &str,
+        at: Evidence,
+    ) {
+        let Some(build) = self.build_or_new(api, missed, reference, at) else { return };
+        build.call.add_caveat(Caveat::Truncated);
+        if !build.real {
+            build.is_build(at);
+        }
+    }
+
     /// `grpc-status` of Solve's answer.
     pub(crate) fn status(&mut self, api: &ApiCall, reference: &str, status: u32) {
         let Some(build) = self.build(api, reference) else { return };

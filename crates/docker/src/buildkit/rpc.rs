@@ -203,6 +203,11 @@ impl Call {
                     build.call.answered_image(image);
                 }
             }
+            None | Some(Method::Status) if !whole && begins_progress(message) => {
+                let id = self.reference.get_or_insert_with(|| unnamed(&self.api));
+                hub.progress_begun(&self.api, self.missed, id, at);
+                self.progress(message, at, hub);
+            }
             Some(Method::Status) => self.progress(message, at, hub),
             None if whole && (self.reference.is_some() || is_progress(message)) => {
                 self.reference.get_or_insert_with(|| unnamed(&self.api));
@@ -273,6 +278,15 @@ fn unnamed(api: &ApiCall) -> String {
     format!("{UNNAMED}{}:{}", api.id.flow.0, api.id.index)
 }
 
+/// Of a message that was cut off: does it begin as `StatusResponse` with a vertex does, 1 {1 digest}?
+/// Only what works on a build tells of vertices.
+fn begins_progress(message: &[u8]) -> bool {
+    const DIGEST: &[u8] = b"\x0a\x47sha256:";
+    let Some(rest) = message.strip_prefix(b"\x0a") else { return false };
+    let length = rest.iter().take(3).take_while(|byte| **byte & 0x80 != 0).count();
+    rest.get(length..).and_then(|rest| rest.get(1..)).is_some_and(|rest| rest.starts_with(DIGEST))
+}
+
 /// Has it the shape of `StatusResponse` with a vertex: 1 {1 digest, 3 name}?
 fn is_progress(message: &[u8]) -> bool {
     let mut fields = Fields::new(message);
@@ -286,4 +300,20 @@ fn is_progress(message: &[u8]) -> bool {
     }
     fields.for_each(drop);
     digest && name && inner.is_sound()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_beginning_of_progress_is_a_vertex_with_a_digest() {
+        let whole = [b"\x0a\xb6\x01\x0a\x47sha256:".as_slice(), &[b'a'; 64]].concat();
+        for at in 0..whole.len() {
+            assert_eq!(begins_progress(&whole[..at]), at >= 12, "{at}");
+        }
+        for other in [&b"\x0a\x19abcdefghijklmnopqrstuvwxy"[..], b"\x12\x05\x0a\x03abc", b""] {
+            assert!(!begins_progress(other));
+        }
+    }
 }
