@@ -354,13 +354,14 @@ impl<'s, 'a> Account<'s, 'a> {
             .filter_map(|o| scene.maker(*o))
             .map(crate::maker::Maker::title)
             .collect();
+        let ja4 = self.view.ja4.map_or_else(String::new, |ja4| format!(" with JA4 {ja4}"));
         let ambiguous = if others.is_empty() {
             String::new()
         } else {
             format!("; {} was open too", list(&others, 3))
         };
         format!(
-            "{} ({known}) asked the Docker API at {} for {} at {}; {named}{ambiguous}.",
+            "{}{ja4} ({known}) asked the Docker API at {} for {} at {}; {named}{ambiguous}.",
             self.view.client,
             self.view.daemon,
             self.view.title,

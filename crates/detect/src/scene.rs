@@ -83,6 +83,8 @@ pub(crate) struct OwnerView<'a> {
     pub(crate) title: String,
     pub(crate) caveats: BTreeSet<Caveat>,
     pub(crate) inferred: bool,
+    /// JA4 of the client, where the build was inferred.
+    pub(crate) ja4: Option<&'a str>,
     pub(crate) deployed: Deployed,
     pub(crate) evidence: &'a [Evidence],
 }
@@ -254,6 +256,7 @@ fn maker_view<'a>(maker: &Maker<'a>) -> OwnerView<'a> {
         title: maker.title(),
         caveats,
         inferred: maker.is_inferred(),
+        ja4: maker.inference().and_then(|inference| inference.ja4.as_deref()),
         deployed: maker.deployed,
         evidence: maker.evidence,
     }
@@ -274,6 +277,7 @@ fn life_view<'a>(life: &Life<'a>, phase: Phase, at: Timestamp) -> Option<OwnerVi
         title: format!("{what} {}", life.title()),
         caveats: BTreeSet::new(),
         inferred: false,
+        ja4: None,
         deployed: Deployed::default(),
         evidence: &held.evidence,
     })
