@@ -42,14 +42,18 @@ fn block(kind: u32, body: &[u8]) -> Vec<u8> {
 fn pcapng(pcap: &[u8], keys: &[u8], keys_first: bool) -> Vec<u8> {
     let len = u32::try_from(keys.len()).expect("a small key log").to_le_bytes();
     let secrets = block(10, &[&0x544c_534b_u32.to_le_bytes()[..], &len, keys].concat());
-    let mut file = block(0x0a0d_0d0a, &[&0x1a2b_3c4d_u32.to_le_bytes()[..], &[1, 0, 0, 0], &[255; 8]].concat());
+    let mut file = block(
+        0x0a0d_0d0a,
+        &[&0x1a2b_3c4d_u32.to_le_bytes()[..], &[1, 0, 0, 0], &[255; 8]].concat(),
+    );
     file.extend(block(1, &[1, 0, 0, 0, 0, 0, 0, 0]));
     if keys_first {
         file.extend(&secrets);
     }
     let mut rest = &pcap[24..];
     while let Some((head, after)) = rest.split_first_chunk::<16>() {
-        let field = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+        let field =
+            |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
         let micros = u64::from(field(0)) * 1_000_000 + u64::from(field(4));
         let (high, low) = (micros >> 32, micros & 0xffff_ffff);
         let captured = usize::try_from(field(8)).expect("a small frame");
@@ -93,13 +97,18 @@ fn wrong_keys_are_as_good_as_none() {
         let text = String::from_utf8(scenario(&format!("{name}.keys"))).expect("a text");
         let wrong: String = text
             .lines()
-            .map(|line| line.rsplit_once(' ').map_or(String::new(), |(start, secret)| {
-                format!("{start} {}\n", "5a".repeat(secret.len() / 2))
-            }))
+            .map(|line| {
+                line.rsplit_once(' ').map_or(String::new(), |(start, secret)| {
+                    format!("{start} {}\n", "5a".repeat(secret.len() / 2))
+                })
+            })
             .collect();
         let wrong = replay(&lab, &capture, Some(&lab.file("w.keys", wrong.as_bytes()))).succeeded();
         let none = replay(&lab, &capture, None).succeeded();
-        assert!(wrong.events("build").iter().all(|build| build["frontend"] == "inferred"), "{name}");
+        assert!(
+            wrong.events("build").iter().all(|build| build["frontend"] == "inferred"),
+            "{name}"
+        );
         assert_eq!(none.events("build")[0]["frontend"], "inferred", "{name}");
     }
 }
@@ -110,9 +119,11 @@ fn decrypted_exchanges_are_marked() {
     let capture = lab.file("a.pcap", &scenario("tls12-keylog.pcap"));
     let keys = lab.file("a.keys", &scenario("tls12-keylog.keys"));
     let mut command = lab.command("dissect");
-    let output = command.arg(capture).arg("--keylog").arg(keys).output().expect("the binary starts");
+    let output =
+        command.arg(capture).arg("--keylog").arg(keys).output().expect("the binary starts");
     let text = String::from_utf8(output.stdout).expect("UTF-8");
-    let is_build = |line: &&str| line.contains("\"http\"") && line.contains("/v1.40/build?t=ledger:6");
+    let is_build =
+        |line: &&str| line.contains("\"http\"") && line.contains("/v1.40/build?t=ledger:6");
     let line = text.lines().find(is_build).expect("the build's request");
     assert!(line.contains("\"decrypted\":true"), "{line}");
 }
