@@ -100,6 +100,14 @@ impl<'a> Maker<'a> {
         }
     }
 
+    /// A commit of which the container's name was cut off.
+    pub(crate) fn is_cut_commit(&self) -> bool {
+        let Source::Creation(held) = self.source else { return false };
+        held.value.kind == CreationKind::Commit
+            && held.value.container.is_none()
+            && self.caveats.contains(&Caveat::Truncated)
+    }
+
     /// `build of "evil:1"`, `commit of container "job1"`.
     pub(crate) fn title(&self) -> String {
         let tag = self.tags.first().map(|tag| crate::text::printable(tag, 80));

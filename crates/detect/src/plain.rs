@@ -12,6 +12,7 @@ use crate::draft::{Draft, merge_evidence};
 use crate::environment::EnvironmentId;
 use crate::freshness::Level;
 use crate::host::HostId;
+use crate::maker::Maker;
 use crate::scene::{Caller, Scene};
 use crate::window::Owner;
 
@@ -39,7 +40,37 @@ pub(crate) struct Plain<'a> {
     pub(crate) evidence: &'a [Evidence],
 }
 
-impl Plain<'_> {
+impl<'a> Plain<'a> {
+    /// About the caller of something that makes an image: one finding for each caller.
+    pub(crate) fn of_maker(
+        (index, maker): (usize, &Maker<'a>),
+        rule: Rule,
+        severity: Severity,
+        title: String,
+        summary: String,
+    ) -> Self {
+        Self {
+            rule,
+            subject: maker.client.to_string(),
+            environment: maker.environment,
+            host: maker.host,
+            docker_host: maker.daemon.ip,
+            client: maker.client,
+            client_port: maker.client_port,
+            at: maker.started,
+            last: maker.ended,
+            severity,
+            techniques: vec!["T1612"],
+            title,
+            summary,
+            about_caller: true,
+            builds: vec![maker.id.clone()],
+            caveats: maker.caveats.iter().copied().collect(),
+            owner: Some(Owner::Maker(index)),
+            evidence: maker.evidence,
+        }
+    }
+
     pub(crate) fn into_draft(self, scene: &Scene<'_>) -> Draft {
         let environment = scene.environments.name(self.environment).to_owned();
         let caller = scene.caller(self.environment, self.client, self.docker_host);
@@ -94,19 +125,19 @@ fn caller_novelty(caller: &Caller) -> Novelty {
     }
 }
 
-/// `never seen there`, for a sentence about a caller.
+/// What a sentence that begins with "The caller" goes on with.
 pub(crate) fn standing(caller: &Caller) -> &'static str {
     match (caller.level, caller.is_known_builder, caller.outside) {
-        (_, true, _) => "a known builder of this daemon",
+        (_, true, _) => "is a known builder of this daemon",
         (Level::Environment, _, true) => {
-            "never seen at this daemon before, and outside the environment's networks"
+            "was never seen at this daemon before, and is outside the environment's networks"
         }
-        (Level::Environment, _, false) => "never seen at this daemon before",
-        (Level::Known | Level::Host, _, _) => "known at this daemon, but not as a builder",
+        (Level::Environment, _, false) => "was never seen at this daemon before",
+        (Level::Known | Level::Host, _, _) => "is known at this daemon, but not as a builder",
         (Level::Unknown, _, true) => {
-            "of which nothing is known, outside the environment's networks"
+            "is one of which nothing is known, outside the environment's networks"
         }
-        (Level::Unknown, _, false) => "of which nothing is known",
+        (Level::Unknown, _, false) => "is one of which nothing is known",
     }
 }
 
