@@ -7,7 +7,6 @@ use crate::draft::Drafts;
 use crate::freshness::Level;
 use crate::plain::{Plain, standing};
 use crate::scene::Scene;
-use crate::window::Owner;
 
 pub(super) fn judge(scene: &Scene<'_>, drafts: &mut Drafts) {
     for (index, maker) in scene.makers.iter().enumerate() {
@@ -27,29 +26,11 @@ pub(super) fn judge(scene: &Scene<'_>, drafts: &mut Drafts) {
             crate::text::moment(maker.started),
             standing(&caller)
         );
-        let plain = Plain {
-            rule: Rule::BuildNewCaller,
-            subject: maker.client.to_string(),
-            environment: maker.environment,
-            host: maker.host,
-            docker_host: maker.daemon.ip,
-            client: maker.client,
-            client_port: maker.client_port,
-            at: maker.started,
-            last: maker.ended,
-            severity,
-            techniques: vec!["T1612"],
-            title: format!(
-                "A caller that is no builder here, {}, made an image on docker host {}",
-                maker.client, maker.daemon.ip
-            ),
-            summary,
-            about_caller: true,
-            builds: vec![maker.id.clone()],
-            caveats: maker.caveats.iter().copied().collect(),
-            owner: Some(Owner::Maker(index)),
-            evidence: maker.evidence,
-        };
+        let title = format!(
+            "A caller that is no builder there, {}, asked docker host {} for an image",
+            maker.client, maker.daemon.ip
+        );
+        let plain = Plain::of_maker((index, maker), Rule::BuildNewCaller, severity, title, summary);
         drafts.add(plain.into_draft(scene));
     }
 }

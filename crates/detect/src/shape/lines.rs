@@ -36,6 +36,10 @@ const fn record_bytes(text: &str) -> usize {
     size_digits + 2 + line + 2
 }
 
+/// Within so many records of the answer stands the first step's blank line: a session ticket, a
+/// warning and the head with `Step 1/n` come before it.
+const OPENING_RECORDS: u64 = 6;
+
 fn line_of(content_bytes: u16) -> Option<Line> {
     LINES
         .iter()
@@ -47,12 +51,15 @@ fn line_of(content_bytes: u16) -> Option<Line> {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Reading {
     pub(super) lines: BuilderLines,
+    records: u64,
     after_blank: bool,
 }
 
 impl Reading {
     pub(super) fn push(&mut self, content_bytes: u16) {
         let line = line_of(content_bytes);
+        self.records = self.records.saturating_add(1);
+        self.lines.opening |= line == Some(Line::Blank) && self.records <= OPENING_RECORDS;
         let expected = matches!(line, Some(Line::Running | Line::Cached | Line::Image));
         if std::mem::replace(&mut self.after_blank, line == Some(Line::Blank)) && expected {
             self.lines.followed += 1;
@@ -65,6 +72,10 @@ impl Reading {
             Some(Line::Removed) => self.lines.removed += 1,
             Some(Line::Built) => self.lines.built += 1,
             None => {}
+        }
+        // What a step prints may have blank lines of its own; the first steps come before it.
+        if self.lines.followed.saturating_mul(2) >= self.lines.blank {
+            self.lines.steps = self.lines.followed;
         }
     }
 }
@@ -88,6 +99,8 @@ mod tests {
             reading.push(record - 17);
         }
         let expected = BuilderLines {
+            opening: true,
+            steps: 2,
             blank: 2,
             followed: 2,
             running: 1,
