@@ -300,7 +300,7 @@ impl Call {
 
     /// An answer that stood alone shows by its lines what was asked for.
     fn recognise_answer(&mut self) {
-        let Role::Answer(build, creation, transfer) = &self.role else { return };
+        let Role::Answer(build, creation, transfer, _) = &self.role else { return };
         let route = if build.is_proven_by_answer() {
             Route::Build
         } else if let Some(route) = transfer.recognised().or_else(|| creation.recognised()) {

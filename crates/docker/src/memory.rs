@@ -110,6 +110,22 @@ impl Memory {
         Some((known.id.clone(), Arc::clone(&known.created)))
     }
 
+    /// Does `reference` mean a container that was created?
+    pub(crate) fn knows(&self, host: HostKey, reference: &str) -> bool {
+        self.containers.get(&host).is_some_and(|list| find(list, reference).is_some())
+    }
+
+    /// A whole id that no answer gave is taken for that of the latest container whose creation was
+    /// seen without its answer.
+    pub(crate) fn adopt(&mut self, host: HostKey, id: &str) {
+        let is_id = id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let Some(list) = self.containers.get_mut(&host).filter(|_| is_id) else { return };
+        let unseen = |known: &&mut Known| known.id.is_none() && known.id_start.is_none();
+        if let Some(known) = list.iter_mut().find(unseen) {
+            known.id = Some(id.to_owned());
+        }
+    }
+
     /// The container of a call whose path was cut off, and whether it has been started. An id of
     /// which only the beginning is known is taken for that of the latest container whose id was not
     /// seen.
