@@ -118,6 +118,8 @@ pub enum HttpEventKind<'a> {
     RequestBody(&'a [u8]),
     /// Request body bytes that are missing (of the coded body; what follows in a content coding is lost).
     RequestGap(u64),
+    /// Request body bytes that were there and that nobody wanted to see (`Reader::unread`).
+    RequestUnread(u64),
     /// The request is over.
     RequestEnd(BodyEnd),
     /// The response's head is complete.
@@ -126,6 +128,8 @@ pub enum HttpEventKind<'a> {
     ResponseBody(&'a [u8]),
     /// Response body bytes that are missing.
     ResponseGap(u64),
+    /// Response body bytes that were there and that nobody wanted to see (`Reader::unread`).
+    ResponseUnread(u64),
     /// The response is over.
     ResponseEnd(BodyEnd),
     /// The connection goes on as something else; no further exchange on this reader level.

@@ -162,6 +162,8 @@ impl Rest {
                     _ => self.api.forget(flow.id, at, sink),
                 }
                 self.connection(flow, at, true, sink);
+                // The flow lingers to swallow late packets; nothing is told of it any more.
+                flow.user = Tracked::default();
                 return;
             }
             StreamEvent::Data { .. } | StreamEvent::Datagram { .. } if !flow.user.announced => {
@@ -171,17 +173,26 @@ impl Rest {
             }
             _ => self.read(flow, at, event, sink),
         }
-        flow.interest = self.interest(flow);
+        self.decide(flow);
     }
 
-    /// The one place that decides whether a connection can still matter: only counts are kept of one
-    /// whose reader can learn nothing more.
-    fn interest(&self, flow: &Flow<Tracked>) -> Interest {
-        match &flow.user.reader {
-            Some(reader) if reader.wants_more() => Interest::Payload,
-            Some(_) => Interest::Counts,
-            None => Interest::Payload,
-        }
+    /// The one place that decides what of a connection can still matter. Only counts are kept of one
+    /// whose reader can learn nothing more: TLS after its hellos, a protocol that is not read. Of a
+    /// plain HTTP body that nobody looks at (no API call, no file that a build waits for, no download
+    /// of a docker host) the rest is only counted, up to its last byte; the heads are always read.
+    fn decide(&self, flow: &mut Flow<Tracked>) {
+        let Some(reader) = &flow.user.reader else { return };
+        flow.interest = if reader.wants_more() { Interest::Payload } else { Interest::Counts };
+        let client = reader.client_direction();
+        let unread = |direction| match reader.plain_body(direction) {
+            Some((exchange, left))
+                if !self.api.reads_body(flow.id, exchange, client == Some(direction)) =>
+            {
+                left
+            }
+            _ => 0,
+        };
+        flow.unread = [Direction::ToResponder, Direction::ToOpener].map(unread);
     }
 
     fn read(
@@ -200,6 +211,7 @@ impl Rest {
         match event {
             StreamEvent::Data { direction, bytes, .. } => reader.data(direction, bytes, &mut each),
             StreamEvent::Gap { direction, len, .. } => reader.gap(direction, len, &mut each),
+            StreamEvent::Unread { direction, len } => reader.unread(direction, len, &mut each),
             StreamEvent::HalfClose { direction } => reader.half_close(direction, &mut each),
             StreamEvent::Datagram { direction, bytes, missing } => {
                 reader.datagram(direction, bytes, missing, &mut each);
