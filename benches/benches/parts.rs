@@ -115,7 +115,7 @@ fn protocols(criterion: &mut Criterion) {
     group.bench_function("dns answer", |bencher| {
         let mut reader = reader(Protocol::UDP, 53);
         bencher.iter(|| {
-            let mut sink = |event| drop(black_box(event));
+            let mut sink = |event: tw_proto::Event<'_>| drop(black_box(event));
             reader.datagram(Direction::ToOpener, &answer, 0, &mut sink);
         });
     });
