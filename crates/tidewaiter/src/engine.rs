@@ -224,7 +224,7 @@ impl Rest {
             }
             _ => self.read(flow, at, event, sink),
         }
-        flow.interest = self.interest(flow);
+        self.decide(flow);
     }
 
     fn connection_closed(
@@ -261,17 +261,28 @@ impl Rest {
             }
         }
         self.connection(flow, at, true, sink);
+        // The flow lingers to swallow late packets; nothing is told of it any more.
+        flow.user = Tracked::default();
     }
 
-    /// The one place that decides whether a connection can still matter: only counts are kept of one
-    /// whose reader can learn nothing more.
-    fn interest(&self, flow: &Flow<Tracked>) -> Interest {
-        match &flow.user.reader {
-            _ if flow.user.held.is_some() => Interest::Payload,
-            Some(reader) if reader.wants_more() => Interest::Payload,
-            Some(_) => Interest::Counts,
-            None => Interest::Payload,
-        }
+    /// The one place that decides what of a connection can still matter. Only counts are kept of one
+    /// whose reader can learn nothing more: TLS after its hellos, a protocol that is not read. Of a
+    /// plain HTTP body that nobody looks at (no API call, no file that a build waits for, no download
+    /// of a docker host) the rest is only counted, up to its last byte; the heads are always read.
+    fn decide(&self, flow: &mut Flow<Tracked>) {
+        let Some(reader) = &flow.user.reader else { return };
+        let wanted = flow.user.held.is_some() || reader.wants_more();
+        flow.interest = if wanted { Interest::Payload } else { Interest::Counts };
+        let client = reader.client_direction();
+        let unread = |direction| match reader.plain_body(direction) {
+            Some((exchange, left))
+                if !self.api.reads_body(flow.id, exchange, client == Some(direction)) =>
+            {
+                left
+            }
+            _ => 0,
+        };
+        flow.unread = [Direction::ToResponder, Direction::ToOpener].map(unread);
     }
 
     fn read(
@@ -305,6 +316,7 @@ impl Rest {
         match event {
             StreamEvent::Data { direction, bytes, .. } => reader.data(direction, bytes, &mut each),
             StreamEvent::Gap { direction, len, .. } => reader.gap(direction, len, &mut each),
+            StreamEvent::Unread { direction, len } => reader.unread(direction, len, &mut each),
             StreamEvent::HalfClose { direction } => reader.half_close(direction, &mut each),
             StreamEvent::Datagram { direction, bytes, missing } => {
                 reader.datagram(direction, bytes, missing, &mut each);
