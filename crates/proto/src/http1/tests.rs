@@ -668,3 +668,20 @@ fn mutated_traffic_never_panics() {
         read_midstream(&mutated);
     }
 }
+
+#[test]
+fn a_cut_session_becomes_http2() {
+    let settings = b"\0\0\0\x04\0\0\0\0\0";
+    let lines = read(&[
+        up("POST /session HTTP/1.1\r\nHost: h"),
+        Feed::Gap(UP, 300),
+        down("HTTP/1.1 101 Switching Proto"),
+        Feed::Gap(DOWN, 6),
+        down("Connection"),
+        down(": Upgrade\r\n\r\n"),
+        down([crate::probe::PREFACE, settings].concat()),
+        down(b"\0\0\x06\x01\x05\0\0\0\x01\x82\x86\x84\x41\x01h"),
+    ]);
+    assert!(lines.contains(&"0 upgraded H2c".to_owned()), "{lines:?}");
+    assert!(lines.iter().any(|line| line.starts_with("1 > GET / HTTP/2")), "{lines:?}");
+}
