@@ -730,3 +730,20 @@ fn coded_bodies_are_not_plain() {
     reader.data(DOWN, head, &mut |_| {});
     assert_eq!(reader.plain_body(DOWN), None);
 }
+
+#[test]
+fn a_cut_session_becomes_http2() {
+    let settings = b"\0\0\0\x04\0\0\0\0\0";
+    let lines = read(&[
+        up("POST /session HTTP/1.1\r\nHost: h"),
+        Feed::Gap(UP, 300),
+        down("HTTP/1.1 101 Switching Proto"),
+        Feed::Gap(DOWN, 6),
+        down("Connection"),
+        down(": Upgrade\r\n\r\n"),
+        down([crate::probe::PREFACE, settings].concat()),
+        down(b"\0\0\x06\x01\x05\0\0\0\x01\x82\x86\x84\x41\x01h"),
+    ]);
+    assert!(lines.contains(&"0 upgraded H2c".to_owned()), "{lines:?}");
+    assert!(lines.iter().any(|line| line.starts_with("1 > GET / HTTP/2")), "{lines:?}");
+}
