@@ -332,7 +332,7 @@ pub(crate) fn is_download(c: &Connection) -> bool {
 fn is_service(c: &Connection) -> bool {
     let port = c.responder.port;
     match c.app {
-        Some(AppProtocol::Dns) => true,
+        Some(AppProtocol::Dns | AppProtocol::Netflow) => true,
         Some(_) => port == 853,
         None if c.protocol == Protocol::UDP => {
             matches!(port, 53 | 67 | 68 | 123 | 546 | 547 | 853 | 5353 | 5355)

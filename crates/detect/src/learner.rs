@@ -76,7 +76,9 @@ impl Learner {
             ObservationBody::Build(build) => self.build(build, sink),
             ObservationBody::ImageCreation(creation) => self.creation(creation, sink),
             ObservationBody::Registry(action) => self.registry(action, sink),
-            ObservationBody::Container(_) | ObservationBody::Anomaly(_) => {}
+            ObservationBody::Container(_)
+            | ObservationBody::FlowRecord(_)
+            | ObservationBody::Anomaly(_) => {}
         }
         while self.flows.len() > MAX_FLOWS {
             self.flows.pop_first();

@@ -163,7 +163,7 @@ impl Ledger {
                 self.name_answer(answer, observation.at, policy, &mut inquiry);
             }
             ObservationBody::Tls(hello) => self.hello(hello, observation.at, &mut inquiry),
-            ObservationBody::Anomaly(_) => {}
+            ObservationBody::FlowRecord(_) | ObservationBody::Anomaly(_) => {}
         }
         self.counters.questions += inquiry.count;
         self.forget(policy);

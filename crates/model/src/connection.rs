@@ -95,6 +95,8 @@ pub enum AppProtocol {
     Quic,
     /// SOCKS proxying.
     Socks,
+    /// NetFlow or IPFIX export.
+    Netflow,
 }
 
 /// One connection (TCP) or conversation (UDP). Sent first when payload flows and again, with the

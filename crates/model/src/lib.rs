@@ -13,6 +13,7 @@ mod download;
 mod endpoint;
 mod evidence;
 mod finding;
+mod flow_record;
 mod names;
 mod observation;
 mod redact;
@@ -32,6 +33,7 @@ pub use finding::{
     Axis, Caveat, Client, DestinationName, Finding, FindingDestination, Incident, NameOrigin,
     Novelty, Rule, Scope, Severity, TimelineEntry, Verdict,
 };
+pub use flow_record::{FlowCounts, FlowRecord, Sampling};
 pub use names::{NameAnswer, TlsHello};
 pub use observation::{Anomaly, AnomalyKind, Observation, ObservationBody};
 pub use redact::{

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::{
-    ApiCall, Build, Connection, ContainerEvent, Endpoint, Evidence, HttpExchange, ImageCreation,
+    ApiCall, Build, Connection, ContainerEvent, Endpoint, Evidence, FlowRecord, HttpExchange, ImageCreation,
     NameAnswer, Protocol, RegistryAction, Timestamp, TlsHello,
 };
 
@@ -39,6 +39,8 @@ pub enum ObservationBody {
     NameAnswer(NameAnswer),
     /// A TLS hello.
     Tls(TlsHello),
+    /// A flow record, as exported. The connections that records add up to come by themselves.
+    FlowRecord(Box<FlowRecord>),
     /// Something that ought not to be.
     Anomaly(Anomaly),
 }

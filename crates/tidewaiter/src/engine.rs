@@ -9,8 +9,9 @@ use std::net::IpAddr;
 use tw_docker::{Api, ConnFacts};
 use tw_model::{
     Anomaly, AppProtocol, Connection, DestinationName, Direction, Endpoint, Evidence, MacAddress,
-    NameOrigin, Observation, ObservationBody, Opener, Protocol, ProxyKind, Secrets, Via,
+    NameOrigin, Observation, ObservationBody, Opener, Protocol, ProxyKind, Secrets, Timestamp, Via,
 };
+use tw_netflow::{Collector, Datagram, Told, looks_like_export};
 use tw_proto::{Event, HttpEventKind, Reader};
 use tw_stream::{CloseReason, Flow, Interest, StreamEvent, Table};
 use tw_wire::{Decoded, Decoder, Frame};
@@ -31,6 +32,8 @@ pub struct Limits {
     pub proto: tw_proto::Limits,
     /// Of the Docker semantics.
     pub docker: tw_docker::Limits,
+    /// Of the flow collector.
+    pub netflow: tw_netflow::Limits,
 }
 
 /// Counters of every stage.
@@ -48,6 +51,8 @@ pub struct Counters {
     pub stream: tw_stream::Counters,
     /// Of the Docker semantics.
     pub docker: tw_docker::Counters,
+    /// Of the flow collector.
+    pub netflow: tw_netflow::Counters,
 }
 
 /// What the engine keeps with every connection.
@@ -75,6 +80,7 @@ pub struct Engine {
 /// Everything but the decoder and the table, so that both can call it while they are borrowed.
 struct Rest {
     api: Api,
+    collector: Collector,
     limits: tw_proto::Limits,
     hosts: HashSet<IpAddr>,
     host_macs: HashSet<MacAddress>,
@@ -90,6 +96,7 @@ impl Engine {
             table: Table::new(limits.stream),
             rest: Rest {
                 api: Api::new(limits.docker, secrets),
+                collector: Collector::new(limits.netflow),
                 limits: limits.proto,
                 hosts: HashSet::new(),
                 host_macs: HashSet::new(),
@@ -132,6 +139,7 @@ impl Engine {
             wire: self.decoder.counters().clone(),
             stream: self.table.counters(),
             docker: self.rest.api.counters(),
+            netflow: self.rest.collector.counters(),
         }
     }
 }
@@ -161,6 +169,12 @@ impl Rest {
                     _ => self.api.forget(flow.id, at, sink),
                 }
                 self.connection(flow, at, true, sink);
+                return;
+            }
+            StreamEvent::Datagram { direction, bytes, missing }
+                if looks_like_export(bytes, missing) =>
+            {
+                self.exported(flow, at, direction, bytes, sink);
                 return;
             }
             StreamEvent::Data { .. } | StreamEvent::Datagram { .. } if !flow.user.announced => {
@@ -209,6 +223,23 @@ impl Rest {
         flow.user.app = reader.app();
         flow.user.client = reader.client_direction();
         flow.user.reader = Some(reader);
+    }
+
+    fn exported(
+        &mut self,
+        flow: &mut Flow<Tracked>,
+        at: Evidence,
+        direction: Direction,
+        bytes: &[u8],
+        sink: &mut dyn FnMut(Observation),
+    ) {
+        flow.user.app = Some(AppProtocol::Netflow);
+        let exporter = match direction {
+            Direction::ToResponder => flow.opener,
+            Direction::ToOpener => flow.responder,
+        };
+        let datagram = Datagram { exporter, bytes, evidence: at };
+        self.collector.push(&datagram, &mut |told| sink(collected(told, at.timestamp)));
     }
 
     fn reader(&self, flow: &Flow<Tracked>) -> Reader {
@@ -345,6 +376,17 @@ fn observed(at: Evidence, first: Option<Evidence>, body: ObservationBody) -> Obs
         evidence.push(at);
     }
     Observation { at: at.timestamp, evidence, body }
+}
+
+/// What the collector tells, as an observation.
+fn collected(told: Told<'_>, at: Timestamp) -> Observation {
+    match told {
+        Told::Record(record, place) => Observation {
+            at: place.timestamp,
+            evidence: vec![place],
+            body: ObservationBody::FlowRecord(Box::new(*record)),
+        },
+    }
 }
 
 fn note_host(
