@@ -46,6 +46,7 @@ pub struct Inputs {
     current: Option<usize>,
     warnings: Vec<Warning>,
     secrets: Vec<Vec<u8>>,
+    may_carry_secrets: bool,
     progress: Progress,
     buffer: usize,
 }
@@ -76,6 +77,7 @@ impl Inputs {
             current: None,
             warnings,
             secrets: Vec::new(),
+            may_carry_secrets: false,
             progress: Progress { done_bytes: 0, total_bytes },
             buffer,
         };
@@ -112,8 +114,14 @@ impl Inputs {
         }
         let Some(Reverse((_, index))) = self.next.pop() else { return Ok(None) };
         self.current = Some(index);
-        let slot = self.slots.get(index).and_then(|slot| slot.open.as_ref());
-        Ok(slot.and_then(|open| open.reader.frame()))
+        Ok(self.frame())
+    }
+
+    /// The frame that [`Self::next_frame`] gave last, for callers who look at something else before.
+    #[must_use]
+    pub fn frame(&self) -> Option<Frame<'_>> {
+        let slot = self.slots.get(self.current?)?;
+        slot.open.as_ref()?.reader.frame()
     }
 
     /// Names of the inputs as they were given (with the folder's, for its files); the index is the
@@ -128,8 +136,14 @@ impl Inputs {
         std::mem::take(&mut self.warnings)
     }
 
-    /// TLS key logs that captures carried, since the last call. They come no later than the first
-    /// frame that they are for.
+    /// Was one of the inputs so far of a format that can carry TLS key logs?
+    #[must_use]
+    pub const fn may_carry_secrets(&self) -> bool {
+        self.may_carry_secrets
+    }
+
+    /// TLS key logs that captures carried, since the last call. They ought to come no later than the
+    /// first frame that they are for, but not all writers keep to that.
     pub fn take_secrets(&mut self) -> Vec<Vec<u8>> {
         std::mem::take(&mut self.secrets)
     }
@@ -158,6 +172,7 @@ impl Inputs {
         let Some(open) = slot else { return };
         let next = open.advance(source, &mut self.warnings);
         self.secrets.append(&mut open.reader.take_secrets());
+        self.may_carry_secrets |= open.reader.may_carry_secrets();
         if let Some(timestamp) = next {
             self.next.push(Reverse((timestamp, index)));
             return;

@@ -338,7 +338,9 @@ impl<'s, 'a> Account<'s, 'a> {
             (Level::Unknown, _) => "a caller of which nothing is known",
         };
         let named = match (self.view.inferred, self.attribution.named) {
-            (true, _) => "the call itself could not be read and is inferred from its shape",
+            (true, _) => {
+                "the call itself could not be read and is inferred from the shape of the conversation"
+            }
             (false, true) => "the request names this destination",
             (false, false) => {
                 "the request, as far as it could be read, does not name this destination"

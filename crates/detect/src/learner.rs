@@ -78,6 +78,7 @@ impl Learner {
             ObservationBody::Registry(action) => self.registry(action, sink),
             ObservationBody::Container(_)
             | ObservationBody::FlowRecord(_)
+            | ObservationBody::TlsShape(_)
             | ObservationBody::Anomaly(_) => {}
         }
         while self.flows.len() > MAX_FLOWS {

@@ -16,6 +16,7 @@ use crate::environment::{EnvironmentId, Environments};
 use crate::host::{HostAddress, LinkTable};
 use crate::names::{HostList, NameTable, host_of};
 use crate::policy::{Counters, Policy};
+use crate::shape;
 use crate::sighting::{Asked, Sighting};
 use crate::{Answer, Key, Seen};
 
@@ -163,6 +164,11 @@ impl Ledger {
                 self.name_answer(answer, observation.at, policy, &mut inquiry);
             }
             ObservationBody::Tls(hello) => self.hello(hello, observation.at, &mut inquiry),
+            ObservationBody::TlsShape(shape) => {
+                if let Some(build) = shape::inferred(shape) {
+                    self.build(&build, evidence, policy, &mut inquiry);
+                }
+            }
             ObservationBody::FlowRecord(_) | ObservationBody::Anomaly(_) => {}
         }
         self.counters.questions += inquiry.count;

@@ -35,6 +35,7 @@ mod rules;
 mod scene;
 mod seen;
 mod severity;
+mod shape;
 mod sighting;
 mod text;
 mod transfer;
@@ -45,3 +46,4 @@ pub use environment::{Environment, Environments, Network, NotANetwork, private_n
 pub use learner::Learner;
 pub use policy::{Counters, Limits, Policy};
 pub use seen::{Answer, Fact, Key, Knowledge, Seen};
+pub use shape::ShapeMeter;

@@ -56,6 +56,7 @@ impl Summary {
             sha256: None,
             executable: false,
             complete: false,
+            decrypted: event.decrypted,
             last: false,
             proxy: event.via.map(|(_, kind)| kind),
             started: at.timestamp,

@@ -105,6 +105,16 @@ pub struct Destination {
     pub sha256: Vec<String>,
 }
 
+/// Why something that could not be read is taken for a build.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Inference {
+    /// JA4 of the client.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ja4: Option<String>,
+    /// What speaks for it, for a person.
+    pub signs: Vec<String>,
+}
+
 /// A build. Sent when the request head is there and again as it grows: readers keep the last for
 /// each `id`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -129,6 +139,9 @@ pub struct Build {
     pub transport: Transport,
     /// In TLS?
     pub tls: bool,
+    /// Where it was inferred: why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inference: Option<Inference>,
     /// API version of the path, without `v`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api_version: Option<String>,

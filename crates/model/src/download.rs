@@ -1,4 +1,4 @@
-//! One HTTP exchange in clear, reduced to what a download needs.
+//! One HTTP exchange, in clear or decrypted, reduced to what a download needs.
 
 use serde::Serialize;
 
@@ -57,6 +57,8 @@ pub struct HttpExchange {
     pub complete: bool,
     /// Through which kind of proxy, if any; `server` is then the proxy.
     pub proxy: Option<ProxyKind>,
+    /// It was inside TLS, and decrypted.
+    pub decrypted: bool,
     /// Is this the last word on the exchange?
     pub last: bool,
     /// First byte of the request.

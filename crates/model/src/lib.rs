@@ -19,10 +19,12 @@ mod observation;
 mod redact;
 mod registry;
 mod time;
+mod tls_shape;
 
 pub use api_call::{ApiCall, CallId, Route};
 pub use build::{
-    Build, BuildId, Context, CreationKind, Destination, Frontend, ImageCreation, Outcome, Transport,
+    Build, BuildId, Context, CreationKind, Destination, Frontend, ImageCreation, Inference,
+    Outcome, Transport,
 };
 pub use connection::{AppProtocol, Connection, ConnectionState, Direction, FlowId, Opener, Via};
 pub use container::{ContainerAction, ContainerEvent, Risk};
@@ -42,3 +44,4 @@ pub use redact::{
 };
 pub use registry::{Layer, RegistryAction, RegistryActionId, RegistryVerb, RegistryVia};
 pub use time::Timestamp;
+pub use tls_shape::{BuilderLines, TlsShape, Upgraded};

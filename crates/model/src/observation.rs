@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use crate::{
-    ApiCall, Build, Connection, ContainerEvent, Endpoint, Evidence, FlowRecord, HttpExchange, ImageCreation,
-    NameAnswer, Protocol, RegistryAction, Timestamp, TlsHello,
+    ApiCall, Build, Connection, ContainerEvent, Endpoint, Evidence, FlowRecord, HttpExchange,
+    ImageCreation, NameAnswer, Protocol, RegistryAction, Timestamp, TlsHello, TlsShape,
 };
 
 /// Something seen, with where it stands. Observations of one kind and identity replace earlier ones.
@@ -41,6 +41,8 @@ pub enum ObservationBody {
     Tls(TlsHello),
     /// A flow record, as exported. The connections that records add up to come by themselves.
     FlowRecord(Box<FlowRecord>),
+    /// The shape of an exchange in TLS that cannot be read.
+    TlsShape(Box<TlsShape>),
     /// Something that ought not to be.
     Anomaly(Anomaly),
 }

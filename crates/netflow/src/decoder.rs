@@ -57,11 +57,7 @@ impl Decoder {
     }
 
     /// Takes one datagram; `sink` gets each flow record, with its number among the exporter's.
-    pub fn push(
-        &mut self,
-        datagram: &Datagram<'_>,
-        sink: &mut dyn FnMut(&FlowRecord, Evidence),
-    ) {
+    pub fn push(&mut self, datagram: &Datagram<'_>, sink: &mut dyn FnMut(&FlowRecord, Evidence)) {
         let Self { limits, counters, exporters, fields, held } = self;
         counters.datagrams += 1;
         let Some((header, body)) = header::read(datagram.bytes) else {

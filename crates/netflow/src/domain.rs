@@ -279,13 +279,7 @@ impl Domain {
     }
 
     /// Decodes what waited for this template.
-    fn release(
-        &mut self,
-        id: u16,
-        header: &Header,
-        budget: &mut Budget<'_>,
-        emit: &mut Emit<'_>,
-    ) {
+    fn release(&mut self, id: u16, header: &Header, budget: &mut Budget<'_>, emit: &mut Emit<'_>) {
         let before = self.held.bytes();
         let waited = self.held.take(id);
         *budget.held = budget.held.saturating_add(self.held.bytes()).saturating_sub(before);

@@ -172,7 +172,12 @@ mod tests {
     #[test]
     fn softflowd_counts_after_the_datagram() {
         let mut sequence = Sequence::default();
-        sequence.step(&header(10, 24, 1), None, 9, Tally { flows: 24, options: 1, uncounted: false });
+        sequence.step(
+            &header(10, 24, 1),
+            None,
+            9,
+            Tally { flows: 24, options: 1, uncounted: false },
+        );
         assert_eq!(sequence.step(&header(10, 56, 2), None, 9, flows(32)), Step::Fine);
     }
 }

@@ -244,7 +244,8 @@ mod tests {
     #[test]
     fn uptime_wraps_next_to_the_export() {
         let clock = Clock { uptime_ms: Some(5_000), ..CLOCK };
-        let values = with(&[(Slot::FirstUptime, u64::from(u32::MAX) - 999), (Slot::LastUptime, 4_000)]);
+        let values =
+            with(&[(Slot::FirstUptime, u64::from(u32::MAX) - 999), (Slot::LastUptime, 4_000)]);
         assert_eq!(values.span(&clock), (at(1_795_445_047, 0), at(1_795_445_052, 0)));
     }
 

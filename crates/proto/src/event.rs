@@ -155,8 +155,24 @@ pub struct HttpEvent<'a> {
     pub request_direction: Direction,
     /// Set inside a proxy's tunnel: `host:port` that was asked for, and how.
     pub via: Option<(&'a str, ProxyKind)>,
+    /// It was inside TLS, and decrypted.
+    pub decrypted: bool,
     /// What happened.
     pub kind: HttpEventKind<'a>,
+}
+
+/// What can be told of a record without its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsRecord {
+    /// Its header came.
+    Begun {
+        /// Who sent it.
+        direction: Direction,
+        /// Bytes of its content, padding of TLS 1.3 included.
+        content_bytes: u16,
+    },
+    /// Records may be missing.
+    Missing,
 }
 
 /// What the reader of a connection tells.
@@ -167,6 +183,9 @@ pub enum Event<'a> {
     /// The hello of the client and, where it came, of the server: sent once, when the server's is
     /// there, or cannot come any more. `flow`, `client` and `server` are filled in by the reader.
     Tls(TlsHello),
+    /// A record of TLS that is not decrypted, of application data; only where it was asked for by
+    /// [`Reader::tell_records`](crate::Reader::tell_records).
+    TlsRecord(TlsRecord),
     /// A DNS response; the owner of the connection fills in `tag`.
     Dns(NameAnswer),
     /// A proxy's tunnel was opened to `host:port`.

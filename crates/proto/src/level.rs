@@ -8,7 +8,7 @@ use crate::http2::Http2;
 use crate::out::Out;
 use crate::probe::Probing;
 use crate::socks::Socks;
-use crate::tls::Tls;
+use crate::tls::{ClientRandom, SessionSecrets, Tls};
 
 /// The protocol that the bytes of a connection belong to.
 pub(crate) enum Level {
@@ -108,7 +108,7 @@ impl Level {
             Self::Probing(probing) => probing.gap(direction),
             Self::Http1(http) => http.gap(direction, len, out),
             Self::Http2(http) => http.gap(direction, len, out),
-            Self::Tls(tls) => tls.end(direction, out),
+            Self::Tls(tls) => tls.gap(direction, len, out),
             Self::Socks(_) => return Some(Switch::new(Next::Unknown)),
             Self::Dns(dns) => dns.gap(direction, len),
             Self::Ssh | Self::Opaque => {}
@@ -119,7 +119,7 @@ impl Level {
     pub(crate) fn half_close(&mut self, direction: Direction, out: &mut Out<'_>) {
         match self {
             Self::Http1(http) => http.half_close(direction, out),
-            Self::Tls(tls) => tls.end(direction, out),
+            Self::Tls(tls) => tls.half_close(direction, out),
             _ => {}
         }
     }
@@ -136,6 +136,20 @@ impl Level {
                 None
             }
             _ => None,
+        }
+    }
+
+    /// Set where the secrets of this TLS client would open what comes next.
+    pub(crate) fn wants_secrets(&self) -> Option<ClientRandom> {
+        match self {
+            Self::Tls(tls) => tls.wants_secrets(),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn unlock(&mut self, secrets: &SessionSecrets, out: &mut Out<'_>) {
+        if let Self::Tls(tls) = self {
+            tls.unlock(secrets, out);
         }
     }
 

@@ -1,4 +1,4 @@
-//! Reads protocols off a connection: HTTP/1, HTTP/2, TLS hellos, SOCKS and CONNECT tunnels, DNS.
+//! Reads protocols off a connection: HTTP/1, HTTP/2, TLS (its hellos, and with its secrets its content), SOCKS and CONNECT tunnels, DNS.
 //!
 //! In go the bytes of one connection, in order for each direction, and the holes between them
 //! ([`Reader`]); out come [`Event`]s. Nothing here knows a packet, a clock or a Docker API. Every
@@ -35,7 +35,8 @@ mod tls;
 
 pub use event::{
     BodyEnd, Event, Header, HttpEvent, HttpEventKind, HttpVersion, RequestHead, ResponseHead,
-    Upgrade,
+    TlsRecord, Upgrade,
 };
 pub use limits::Limits;
 pub use reader::Reader;
+pub use tls::{ClientRandom, KeyLog, KeyLogCounters, SessionSecrets};

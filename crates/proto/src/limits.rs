@@ -45,6 +45,9 @@ pub struct Limits {
     pub hpack_table_bytes: u32,
     /// Largest TLS hello, in bytes (`TlsMalformed`). Default 64 KiB.
     pub hello_bytes: u32,
+    /// TLS records of one direction that wait for what the other says (the rest of that direction is
+    /// not decrypted). Default 1 MiB.
+    pub ciphertext_bytes: u32,
     /// Records of one DNS message that are read. Default 512.
     pub dns_records: u32,
 }
@@ -69,6 +72,7 @@ impl Default for Limits {
             header_block_bytes: 1 << 20,
             hpack_table_bytes: 256 << 10,
             hello_bytes: 64 << 10,
+            ciphertext_bytes: 1 << 20,
             dns_records: 512,
         }
     }

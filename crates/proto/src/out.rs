@@ -9,6 +9,8 @@ pub(crate) struct Out<'r> {
     pub(crate) sink: &'r mut dyn FnMut(Event<'_>),
     /// The tunnel that the events are inside of.
     pub(crate) via: Option<(&'r str, ProxyKind)>,
+    /// They were inside TLS.
+    pub(crate) decrypted: bool,
     pub(crate) limits: &'r Limits,
     pub(crate) totals: &'r mut Totals,
 }
@@ -54,7 +56,7 @@ impl Out<'_> {
         request_direction: Direction,
         kind: HttpEventKind<'_>,
     ) {
-        let via = self.via;
-        (self.sink)(Event::Http(HttpEvent { exchange, request_direction, via, kind }));
+        let (via, decrypted) = (self.via, self.decrypted);
+        (self.sink)(Event::Http(HttpEvent { exchange, request_direction, via, decrypted, kind }));
     }
 }

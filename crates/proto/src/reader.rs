@@ -11,7 +11,7 @@ use crate::limits::Limits;
 use crate::out::{Out, Totals};
 use crate::probe::Probing;
 use crate::socks::Socks;
-use crate::tls::Tls;
+use crate::tls::{ClientRandom, SessionSecrets, Tls};
 
 /// Reads whatever one connection carries.
 ///
@@ -32,6 +32,12 @@ pub struct Reader {
     closed: [bool; 2],
     app: Option<AppProtocol>,
     client_direction: Option<Direction>,
+    /// Are secrets to be asked for?
+    decrypt: bool,
+    /// All of it was inside TLS.
+    decrypted: bool,
+    /// Are TLS records to be told of?
+    tell_records: bool,
 }
 
 /// Whose connection it is.
@@ -81,7 +87,59 @@ impl Reader {
             closed: [false; 2],
             app,
             client_direction: None,
+            decrypt: false,
+            decrypted: false,
+            tell_records: false,
         }
+    }
+
+    /// A reader for what is said inside TLS on a connection.
+    pub(crate) fn inside_tls(ends: Ends, tunnels: u32, out: &Out<'_>) -> Self {
+        let Ends { flow, opener, responder } = ends;
+        Self {
+            via: out.via.map(|(target, kind)| Box::new((target.to_owned(), kind))),
+            tunnels: tunnels.saturating_add(1),
+            decrypt: true,
+            decrypted: true,
+            ..Self::new(flow, opener, responder, Protocol::TCP, *out.limits)
+        }
+    }
+
+    /// Says that there are, or may be, TLS secrets for this connection: see
+    /// [`wants_secrets`](Self::wants_secrets). To be called before any bytes.
+    pub const fn decrypt(&mut self) {
+        self.decrypt = true;
+    }
+
+    /// Asks for the records of TLS that is not decrypted ([`Event::TlsRecord`]): the reader then
+    /// wants all of it. To be called before any bytes.
+    pub const fn tell_records(&mut self) {
+        self.tell_records = true;
+    }
+
+    /// Set where the secrets of this TLS client would open what comes next. To be asked after each
+    /// call, until it is `None`; where [`unlock`](Self::unlock) does not follow before the next
+    /// bytes, the connection stays opaque.
+    #[must_use]
+    pub fn wants_secrets(&self) -> Option<ClientRandom> {
+        if self.decrypt { self.level.wants_secrets() } else { None }
+    }
+
+    /// Gives the secrets that were wanted. Wrong ones open nothing.
+    pub fn unlock(&mut self, secrets: &SessionSecrets, sink: &mut dyn FnMut(Event<'_>)) {
+        let (level, mut out) = self.split(sink);
+        level.unlock(secrets, &mut out);
+    }
+
+    /// Calls a reader that is inside a connection; what is counted is counted for all of it.
+    pub(crate) fn inside(
+        &mut self,
+        out: &mut Out<'_>,
+        act: impl FnOnce(&mut Self, &mut dyn FnMut(Event<'_>)),
+    ) {
+        std::mem::swap(&mut self.totals, out.totals);
+        act(self, &mut *out.sink);
+        std::mem::swap(&mut self.totals, out.totals);
     }
 
     /// Says that the start of the connection was not seen: its first bytes may be the middle of
@@ -176,7 +234,8 @@ impl Reader {
 
     fn split<'r>(&'r mut self, sink: &'r mut dyn FnMut(Event<'_>)) -> (&'r mut Level, Out<'r>) {
         let via = self.via.as_deref().map(|(target, kind)| (target.as_str(), *kind));
-        (&mut self.level, Out { sink, via, limits: &self.limits, totals: &mut self.totals })
+        let Self { level, limits, totals, decrypted, .. } = self;
+        (level, Out { sink, via, decrypted: *decrypted, limits, totals })
     }
 
     fn probing(&self) -> Level {
@@ -196,7 +255,13 @@ impl Reader {
                 let (_, out) = self.split(sink);
                 Level::Http2(Box::new(Http2::new(joined, &out)))
             }
-            Next::Tls => Level::Tls(Box::new(Tls::new(self.ends))),
+            Next::Tls => {
+                let mut tls = Tls::new(self.ends, self.tunnels, self.decrypt, &self.limits);
+                if self.tell_records && self.tunnels == 0 {
+                    tls.tell_records();
+                }
+                Level::Tls(Box::new(tls))
+            }
             Next::Socks(client) => Level::Socks(Box::new(Socks::new(client))),
             Next::Dns => Level::Dns(Box::new(DnsStream::new(self.ends))),
             Next::Ssh => Level::Ssh,

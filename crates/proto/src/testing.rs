@@ -172,6 +172,7 @@ impl Told {
                 hello.alpn,
                 hello.ja4,
             ),
+            Event::TlsRecord(record) => format!("{record:?}"),
             Event::Dns(answer) => format!(
                 "dns {} {} rcode={} {:?} {:?} {:?}",
                 answer.query,

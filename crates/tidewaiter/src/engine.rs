@@ -6,15 +6,21 @@
 use std::collections::HashSet;
 use std::net::IpAddr;
 
+use tw_detect::ShapeMeter;
 use tw_docker::{Api, ConnFacts};
 use tw_model::{
     Anomaly, AppProtocol, Connection, DestinationName, Direction, Endpoint, Evidence, MacAddress,
-    NameOrigin, Observation, ObservationBody, Opener, Protocol, ProxyKind, Secrets, Timestamp, Via,
+    NameOrigin, Observation, ObservationBody, Opener, Protocol, ProxyKind, Secrets, Timestamp,
+    TlsHello, TlsShape, Via,
 };
 use tw_netflow::{Collector, Datagram, Told, looks_like_export};
-use tw_proto::{Event, HttpEventKind, Reader};
+use tw_proto::{Event, HttpEventKind, KeyLog, KeyLogCounters, Reader, TlsRecord};
 use tw_stream::{CloseReason, Flow, Interest, StreamEvent, Table};
 use tw_wire::{Decoded, Decoder, Frame};
+
+use self::held::Held;
+
+mod held;
 
 /// Names kept with one connection.
 const NAMES_PER_FLOW: usize = 8;
@@ -34,6 +40,18 @@ pub struct Limits {
     pub docker: tw_docker::Limits,
     /// Of the flow collector.
     pub netflow: tw_netflow::Limits,
+    /// Ports that a Docker API is expected on; the shape of TLS there is measured.
+    pub docker_ports: DockerPorts,
+}
+
+/// Ports that a Docker API is expected on.
+#[derive(Clone, Debug)]
+pub struct DockerPorts(pub Vec<u16>);
+
+impl Default for DockerPorts {
+    fn default() -> Self {
+        Self(tw_detect::Policy::default().docker_ports)
+    }
 }
 
 /// Counters of every stage.
@@ -53,6 +71,10 @@ pub struct Counters {
     pub docker: tw_docker::Counters,
     /// Of the flow collector.
     pub netflow: tw_netflow::Counters,
+    /// Of the TLS key log.
+    pub keys: KeyLogCounters,
+    /// TLS connections that were given up waiting for their secrets, for want of room.
+    pub keys_not_awaited: u64,
 }
 
 /// What the engine keeps with every connection.
@@ -65,10 +87,14 @@ struct Tracked {
     announced: bool,
     app: Option<AppProtocol>,
     client: Option<Direction>,
-    http: bool,
+    /// What waits for TLS secrets.
+    held: Option<Box<Held>>,
+    /// Shape of opaque TLS where a Docker API may be.
+    shape: Option<Box<ShapeMeter>>,
 }
 
-/// The engine. Order of calls: any number of [`push`](Self::push), then one [`finish`](Self::finish).
+/// The engine. Order of calls: any number of [`push`](Self::push) and
+/// [`keys`](Self::keys), then one [`finish`](Self::finish).
 pub struct Engine {
     decoder: Decoder,
     table: Table<Tracked>,
@@ -85,6 +111,12 @@ struct Rest {
     hosts: HashSet<IpAddr>,
     host_macs: HashSet<MacAddress>,
     anomalies: u64,
+    docker_ports: DockerPorts,
+    keys: KeyLog,
+    await_keys: bool,
+    /// Bytes that wait for secrets, over all connections.
+    held_bytes: usize,
+    keys_not_awaited: u64,
 }
 
 impl Engine {
@@ -101,6 +133,11 @@ impl Engine {
                 hosts: HashSet::new(),
                 host_macs: HashSet::new(),
                 anomalies: 0,
+                docker_ports: limits.docker_ports,
+                keys: KeyLog::default(),
+                await_keys: false,
+                held_bytes: 0,
+                keys_not_awaited: 0,
             },
             frames: 0,
             bytes: 0,
@@ -122,6 +159,17 @@ impl Engine {
         });
     }
 
+    /// Takes in whole lines of a TLS key log: connections whose secrets are known are decrypted.
+    pub fn keys(&mut self, lines: &[u8]) {
+        self.rest.keys.push(lines);
+    }
+
+    /// From here on key log lines may come after the packets that they are for, which wait for them
+    /// as far as there is room.
+    pub const fn await_keys(&mut self) {
+        self.rest.await_keys = true;
+    }
+
     /// End of input: everything that is still open is told.
     pub fn finish(&mut self, sink: &mut dyn FnMut(Observation)) {
         let Self { table, rest, .. } = self;
@@ -140,6 +188,8 @@ impl Engine {
             stream: self.table.counters(),
             docker: self.rest.api.counters(),
             netflow: self.rest.collector.counters(),
+            keys: self.rest.keys.counters(),
+            keys_not_awaited: self.rest.keys_not_awaited,
         }
     }
 }
@@ -168,6 +218,13 @@ impl Rest {
                     CloseReason::Fin | CloseReason::Reset => self.api.close(flow.id, at, sink),
                     _ => self.api.forget(flow.id, at, sink),
                 }
+                if let Some(mut shape) = flow.user.shape.take() {
+                    let mut tell = shaped(flow.user.first, at, sink);
+                    match reason {
+                        CloseReason::Fin | CloseReason::Reset => shape.close(&mut tell),
+                        _ => shape.forget(&mut tell),
+                    }
+                }
                 self.connection(flow, at, true, sink);
                 return;
             }
@@ -191,6 +248,7 @@ impl Rest {
     /// whose reader can learn nothing more.
     fn interest(&self, flow: &Flow<Tracked>) -> Interest {
         match &flow.user.reader {
+            _ if flow.user.held.is_some() => Interest::Payload,
             Some(reader) if reader.wants_more() => Interest::Payload,
             Some(_) => Interest::Counts,
             None => Interest::Payload,
@@ -198,6 +256,21 @@ impl Rest {
     }
 
     fn read(
+        &mut self,
+        flow: &mut Flow<Tracked>,
+        at: Evidence,
+        event: StreamEvent<'_>,
+        sink: &mut dyn FnMut(Observation),
+    ) {
+        if flow.user.held.is_some() && self.still_waits(flow, at, &event, sink) {
+            return;
+        }
+        self.feed(flow, at, event, sink);
+        self.unlock(flow, at, sink);
+    }
+
+    /// Hands an event to the connection's reader.
+    fn feed(
         &mut self,
         flow: &mut Flow<Tracked>,
         at: Evidence,
@@ -248,6 +321,13 @@ impl Rest {
         if flow.midstream {
             reader.joined_midstream();
         }
+        if self.await_keys || !self.keys.is_empty() {
+            reader.decrypt();
+        }
+        let ports = &self.docker_ports.0;
+        if ports.contains(&flow.responder.port) || ports.contains(&flow.opener.port) {
+            reader.tell_records();
+        }
         reader
     }
 
@@ -265,8 +345,7 @@ impl Rest {
                 {
                     keep_name(&mut flow.user.names, host_of(authority), NameOrigin::Http);
                 }
-                flow.user.http = true;
-                let facts = self.facts(flow);
+                let facts = self.facts(flow, http.decrypted);
                 let Self { api, hosts, host_macs, .. } = self;
                 let macs = flow.macs;
                 api.http(&facts, &http, at, &mut |observation| {
@@ -278,8 +357,10 @@ impl Rest {
                 if let Some(sni) = &hello.sni {
                     keep_name(&mut flow.user.names, sni, NameOrigin::Sni);
                 }
+                flow.user.shape = self.shape(flow, &hello);
                 sink(observed(at, flow.user.first, ObservationBody::Tls(hello)));
             }
+            Event::TlsRecord(record) => measure(flow, at, record, sink),
             Event::Dns(mut answer) => {
                 answer.tag = flow.tag;
                 sink(observed(at, None, ObservationBody::NameAnswer(answer)));
@@ -295,7 +376,14 @@ impl Rest {
         }
     }
 
-    fn facts(&self, flow: &Flow<Tracked>) -> ConnFacts {
+    /// What is on a port of the client's says nothing.
+    fn shape(&self, flow: &Flow<Tracked>, hello: &TlsHello) -> Option<Box<ShapeMeter>> {
+        let TlsHello { client, server, ja4, .. } = hello;
+        let meter = || ShapeMeter::new(flow.id, *client, *server, flow.tag, Some(ja4.clone()));
+        self.docker_ports.0.contains(&server.port).then(|| Box::new(meter()))
+    }
+
+    fn facts(&self, flow: &Flow<Tracked>, tls: bool) -> ConnFacts {
         let hash = self.hosts.contains(&flow.opener.ip)
             || flow.macs.is_some_and(|(source, _)| self.host_macs.contains(&source));
         ConnFacts {
@@ -303,7 +391,7 @@ impl Rest {
             opener: flow.opener,
             responder: flow.responder,
             tag: flow.tag,
-            tls: false,
+            tls,
             midstream: flow.midstream,
             hash,
         }
@@ -332,6 +420,35 @@ impl Rest {
         let anomaly = Anomaly { kind, endpoints, protocol, detail: "" };
         sink(observed(at, None, ObservationBody::Anomaly(anomaly)));
     }
+}
+
+/// A record of opaque TLS on a Docker API's port.
+fn measure(
+    flow: &mut Flow<Tracked>,
+    at: Evidence,
+    record: TlsRecord,
+    sink: &mut dyn FnMut(Observation),
+) {
+    let Some(shape) = &mut flow.user.shape else { return };
+    let mut tell = shaped(flow.user.first, at, sink);
+    match record {
+        TlsRecord::Begun { direction, content_bytes } => {
+            let sender = match direction {
+                Direction::ToResponder => flow.opener,
+                Direction::ToOpener => flow.responder,
+            };
+            shape.record(at.timestamp, sender, content_bytes, &mut tell);
+        }
+        TlsRecord::Missing => shape.missing(),
+    }
+}
+
+fn shaped(
+    first: Option<Evidence>,
+    at: Evidence,
+    sink: &mut dyn FnMut(Observation),
+) -> impl FnMut(TlsShape) {
+    move |shape| sink(observed(at, first, ObservationBody::TlsShape(Box::new(shape))))
 }
 
 /// What is known of a connection now. Where no SYN told who opened it, what is spoken tells.

@@ -69,6 +69,16 @@ impl<M: Memory> Pipeline<M> {
         engine.push(frame, &mut |observation| rest.observe(&observation, each));
     }
 
+    /// Takes in lines of a TLS key log.
+    pub(crate) fn keys(&mut self, lines: &[u8]) {
+        self.engine.keys(lines);
+    }
+
+    /// Lines may come later than the packets that they are for.
+    pub(crate) const fn await_keys(&mut self) {
+        self.engine.await_keys();
+    }
+
     /// End of input: the case, and the memory back.
     pub(crate) fn finish(mut self, each: &mut dyn FnMut(&str, &Observation)) -> Outcome<M> {
         let Self { engine, rest, .. } = &mut self;
@@ -134,6 +144,7 @@ fn owner(observation: &Observation) -> Option<(std::net::IpAddr, tw_model::Netwo
         ObservationBody::ImageCreation(creation) => Some((creation.daemon.ip, creation.tag)),
         ObservationBody::Container(event) => Some((event.daemon.ip, event.tag)),
         ObservationBody::Registry(action) => Some((action.docker_host, action.tag)),
+        ObservationBody::TlsShape(shape) => Some((shape.server.ip, shape.tag)),
         ObservationBody::Connection(connection) => Some((connection.opener.ip, connection.tag)),
         ObservationBody::Http(_)
         | ObservationBody::NameAnswer(_)

@@ -148,6 +148,11 @@ impl<R: Read> Reader<R> {
         self.buffer.bytes_read()
     }
 
+    /// Is the file of a format that can carry TLS key logs?
+    pub const fn may_carry_secrets(&self) -> bool {
+        matches!(self.format, Format::Pcapng(_))
+    }
+
     /// TLS key logs from Decryption Secrets Blocks since the last call. They stand before the frames
     /// that they are for.
     pub fn take_secrets(&mut self) -> Vec<Vec<u8>> {

@@ -162,6 +162,7 @@ pub fn build(id: &str, client: &str, start: f64, end: f64, urls: &[&str]) -> Bui
         frontend: Frontend::Classic,
         transport: Transport::Rest,
         tls: false,
+        inference: None,
         api_version: None,
         user_agent: None,
         tags: vec![format!("{id}:1")],
@@ -308,6 +309,7 @@ pub fn get(
     when: f64,
 ) -> HttpExchange {
     HttpExchange {
+        decrypted: false,
         flow: FlowId(flow),
         index: 0,
         client: endpoint(HOST, 40_000),

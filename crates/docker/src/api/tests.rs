@@ -81,8 +81,13 @@ impl Driver {
 
     fn event(&mut self, conn: Conn, exchange: u64, kind: HttpEventKind<'_>) {
         let at = self.at();
-        let event =
-            HttpEvent { exchange, request_direction: Direction::ToResponder, via: None, kind };
+        let event = HttpEvent {
+            exchange,
+            request_direction: Direction::ToResponder,
+            via: None,
+            decrypted: false,
+            kind,
+        };
         let seen = &mut self.seen;
         self.api.http(&conn.0, &event, at, &mut |observation| seen.push(observation));
     }

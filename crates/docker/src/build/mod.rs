@@ -412,6 +412,7 @@ fn blank_build(api: &ApiCall, identity: BuildIdentity<'_>, frontend: Frontend) -
         frontend,
         transport: Transport::Rest,
         tls: api.tls,
+        inference: None,
         api_version: api.api_version.clone(),
         user_agent: api.user_agent.clone(),
         tags: Vec::new(),

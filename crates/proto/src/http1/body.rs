@@ -57,11 +57,13 @@ impl Body {
             return out.http(self.exchange, place.request_direction, place.piece(bytes));
         };
         let exchange = self.exchange;
-        let Out { sink, via, limits, totals } = out;
+        let Out { sink, via, decrypted, limits, totals } = out;
         let mut emit = |bytes: &[u8]| {
             let request_direction = place.request_direction;
             let kind = place.piece(bytes);
-            sink(crate::Event::Http(HttpEvent { exchange, request_direction, via: *via, kind }));
+            let (via, decrypted) = (*via, *decrypted);
+            let event = HttpEvent { exchange, request_direction, via, decrypted, kind };
+            sink(crate::Event::Http(event));
         };
         let Err(failure) = codings.push(bytes, totals, limits, &mut emit) else {
             return;

@@ -6,12 +6,20 @@ use crate::http::fields::text;
 const SERVER_NAME: u16 = 0;
 const SIGNATURE_ALGORITHMS: u16 = 13;
 const ALPN: u16 = 16;
+const EARLY_DATA: u16 = 42;
 const SUPPORTED_VERSIONS: u16 = 43;
+
+/// RFC 8446 §4.1.3: the random of a HelloRetryRequest, SHA-256 of its name.
+const RETRY: [u8; 32] = [
+    0xcf, 0x21, 0xad, 0x74, 0xe5, 0x9a, 0x61, 0x11, 0xbe, 0x1d, 0x8c, 0x02, 0x1e, 0x65, 0xb8, 0x91,
+    0xc2, 0xa2, 0x11, 0x16, 0x7a, 0xbb, 0x8c, 0x5e, 0x07, 0x9e, 0x09, 0xe2, 0xc8, 0xa8, 0x33, 0x9c,
+];
 
 /// What a client offers, as far as names and JA4 need it. Lists are as sent, GREASE included.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct ClientHello {
     pub(crate) legacy_version: u16,
+    pub(crate) random: [u8; 32],
     pub(crate) ciphers: Vec<u16>,
     pub(crate) extensions: Vec<u16>,
     pub(crate) sni: Option<String>,
@@ -25,7 +33,7 @@ impl ClientHello {
     pub(crate) fn parse(body: &[u8]) -> Option<Self> {
         let mut cursor = Cursor::new(body);
         let mut hello = Self { legacy_version: cursor.u16()?, ..Self::default() };
-        cursor.take(32)?;
+        hello.random = *cursor.take(32)?.first_chunk()?;
         cursor.vector8()?;
         hello.ciphers = numbers(cursor.vector16()?);
         cursor.vector8()?;
@@ -63,6 +71,11 @@ impl ClientHello {
         }
     }
 
+    /// RFC 8446 §4.2.10.
+    pub(crate) fn offers_early_data(&self) -> bool {
+        self.extensions.contains(&EARLY_DATA)
+    }
+
     pub(crate) fn alpn_names(&self) -> Vec<String> {
         self.alpn.iter().map(|name| text(name)).collect()
     }
@@ -89,6 +102,9 @@ fn numbers(mut list: Cursor<'_>) -> Vec<u16> {
 pub(crate) struct ServerHello {
     /// Of `supported_versions`, else the legacy version.
     pub(crate) version: u16,
+    pub(crate) random: [u8; 32],
+    /// Cipher suite.
+    pub(crate) cipher: u16,
 }
 
 impl ServerHello {
@@ -97,9 +113,10 @@ impl ServerHello {
     pub(crate) fn parse(body: &[u8]) -> Option<Self> {
         let mut cursor = Cursor::new(body);
         let mut version = cursor.u16()?;
-        cursor.take(32)?;
+        let random = *cursor.take(32)?.first_chunk()?;
         cursor.vector8()?;
-        cursor.take(3)?;
+        let cipher = cursor.u16()?;
+        cursor.u8()?;
         let mut extensions = cursor.vector16().unwrap_or(Cursor::new(&[]));
         while let (Some(kind), Some(mut data)) = (extensions.u16(), extensions.vector16()) {
             if kind == SUPPORTED_VERSIONS
@@ -108,7 +125,31 @@ impl ServerHello {
                 version = chosen;
             }
         }
-        Some(Self { version })
+        Some(Self { version, random, cipher })
+    }
+
+    /// Is it a HelloRetryRequest?
+    pub(crate) fn is_retry(&self) -> bool {
+        self.random == RETRY
+    }
+}
+
+/// What TLS 1.3's server says first under its keys (RFC 8446 §4.3.1).
+pub(crate) struct EncryptedExtensions;
+
+impl EncryptedExtensions {
+    /// Handshake message type.
+    pub(crate) const KIND: u8 = 8;
+
+    /// Does it take the early data?
+    pub(crate) fn takes_early_data(body: &[u8]) -> bool {
+        let mut extensions = Cursor::new(body).vector16().unwrap_or(Cursor::new(&[]));
+        while let (Some(kind), Some(_)) = (extensions.u16(), extensions.vector16()) {
+            if kind == EARLY_DATA {
+                return true;
+            }
+        }
+        false
     }
 }
 

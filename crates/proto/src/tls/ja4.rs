@@ -98,6 +98,7 @@ mod tests {
     fn example() -> ClientHello {
         ClientHello {
             legacy_version: 0x0303,
+            random: [0; 32],
             ciphers: vec![
                 0x1a1a, 0x1301, 0x1302, 0x1303, 0xc02b, 0xc02f, 0xc02c, 0xc030, 0xcca9, 0xcca8,
                 0xc013, 0xc014, 0x009c, 0x009d, 0x002f, 0x0035,

@@ -1,140 +1,152 @@
-//! TLS as far as its hellos go (RFC 5246, RFC 8446): name, fingerprint and version.
+//! TLS (RFC 5246, RFC 8446): its hellos, the shape of its records, and where the secrets are known
+//! what is said inside.
 //!
-//! Nothing after the hellos is read. One `TlsHello` a connection, for the first `ClientHello`.
+//! Without secrets nothing after the hellos is read. With them the content goes to a reader of its own,
+//! as that of a proxy's tunnel does.
 
+mod decrypt;
 mod hello;
+mod hellos;
 mod ja4;
+mod keylog;
+mod messages;
+mod meter;
+mod protection;
 mod record;
+mod side;
 
 #[cfg(test)]
 mod tests;
 
-use tw_model::{AnomalyKind, Direction, TlsHello};
+use tw_model::Direction;
 
-use self::hello::{ClientHello, ServerHello, version_name};
-use self::record::{Handshake, Message};
-use crate::Event;
-use crate::limits::length;
+pub use self::keylog::{ClientRandom, KeyLog, KeyLogCounters, SessionSecrets};
+
+use self::decrypt::{Decryption, Piece};
+use self::hellos::Hellos;
+use self::meter::Meter;
+use crate::event::Event;
 use crate::out::Out;
-use crate::reader::Ends;
+use crate::reader::{Ends, Reader};
 
-/// The hellos of one TLS connection.
+/// One TLS connection, or one inside another.
 pub(crate) struct Tls {
     ends: Ends,
-    /// By `Direction::index`: `None` once the direction can bring no hello any more.
-    directions: [Option<Handshake>; 2],
-    client: Option<(Direction, TlsHello)>,
-    client_direction: Option<Direction>,
-    server: Option<(Direction, Option<String>)>,
-    told: bool,
+    hellos: Hellos,
+    decryption: Option<Box<Decryption>>,
+    /// Set where the records are to be told of while they are not decrypted.
+    meter: Option<Box<Meter>>,
+    inner: Option<Box<Reader>>,
+    tunnels: u32,
 }
 
 impl Tls {
-    pub(crate) fn new(ends: Ends) -> Self {
+    /// `tunnels` are those that it is inside of. Secrets are asked for where `decrypt` is set.
+    pub(crate) fn new(ends: Ends, tunnels: u32, decrypt: bool, limits: &crate::Limits) -> Self {
+        let decrypt = decrypt && tunnels < limits.tunnels;
         Self {
             ends,
-            directions: [Some(Handshake::default()), Some(Handshake::default())],
-            client: None,
-            client_direction: None,
-            server: None,
-            told: false,
+            hellos: Hellos::new(ends),
+            decryption: decrypt.then(|| Box::new(Decryption::new(limits))),
+            meter: None,
+            inner: None,
+            tunnels,
         }
+    }
+
+    /// Records are told of while they are not decrypted.
+    pub(crate) fn tell_records(&mut self) {
+        self.meter = Some(Box::default());
     }
 
     pub(crate) const fn client_direction(&self) -> Option<Direction> {
-        self.client_direction
+        self.hellos.client_direction()
     }
 
-    pub(crate) const fn wants_more(&self) -> bool {
-        let [one, other] = &self.directions;
-        !self.told && (one.is_some() || other.is_some())
+    pub(crate) fn wants_more(&self) -> bool {
+        self.hellos.wants_more()
+            || self.meter.is_some()
+            || self.decryption.is_some()
+                && self.inner.as_ref().is_none_or(|inner| inner.wants_more())
+    }
+
+    /// Set where the secrets of this client would open what comes next.
+    pub(crate) fn wants_secrets(&self) -> Option<ClientRandom> {
+        let own = self.decryption.as_ref().and_then(|decryption| decryption.wants_secrets());
+        own.or_else(|| self.inner.as_ref()?.wants_secrets())
+    }
+
+    pub(crate) fn unlock(&mut self, secrets: &SessionSecrets, out: &mut Out<'_>) {
+        let wanted = self.decryption.as_ref().is_some_and(|own| own.wants_secrets().is_some());
+        if wanted {
+            self.meter = None;
+            self.decrypt(out, |decryption, sink| decryption.unlock(secrets, sink));
+        } else if let Some(inner) = &mut self.inner {
+            inner.inside(out, |inner, sink| inner.unlock(secrets, sink));
+        }
     }
 
     pub(crate) fn data(&mut self, direction: Direction, bytes: &[u8], out: &mut Out<'_>) {
-        let Some(slot) = self.directions.get_mut(direction.index()) else {
-            return;
-        };
-        let Some(handshake) = slot else {
-            return;
-        };
-        match handshake.push(bytes, length(out.limits.hello_bytes)) {
-            Message::More => return,
-            Message::Whole(kind, body) => {
-                let known = self.hello(direction, kind, &body);
-                if !known {
-                    out.anomaly(AnomalyKind::TlsMalformed);
-                }
-            }
-            // Before its hello, anything else is what the other side did not expect.
-            Message::Other => {}
-            Message::TooLong => out.anomaly(AnomalyKind::TlsMalformed),
+        self.give_up_secrets();
+        if self.hellos.wants_more() {
+            self.hellos.data(direction, bytes, out);
         }
-        self.end(direction, out);
+        if let Some(meter) = &mut self.meter {
+            let tell = &mut |record| out.event(Event::TlsRecord(record));
+            meter.data(direction, bytes, self.hellos.suite(), tell);
+        }
+        self.decrypt(out, |decryption, sink| decryption.data(direction, bytes, sink));
     }
 
-    /// No hello can come from that direction any more.
-    pub(crate) fn end(&mut self, direction: Direction, out: &mut Out<'_>) {
-        if let Some(slot) = self.directions.get_mut(direction.index()) {
-            *slot = None;
+    pub(crate) fn gap(&mut self, direction: Direction, len: u64, out: &mut Out<'_>) {
+        self.give_up_secrets();
+        self.hellos.end(direction, out);
+        if let Some(meter) = &mut self.meter {
+            meter.gap(direction, len, &mut |record| out.event(Event::TlsRecord(record)));
         }
-        let Some((client, _)) = &self.client else {
-            return;
-        };
-        let server_open =
-            self.directions.get(client.reversed().index()).is_some_and(Option::is_some);
-        if !server_open {
-            self.tell(out);
+        self.decrypt(out, |decryption, sink| decryption.gap(direction, len, sink));
+    }
+
+    pub(crate) fn half_close(&mut self, direction: Direction, out: &mut Out<'_>) {
+        self.give_up_secrets();
+        self.hellos.end(direction, out);
+        if let Some(inner) = &mut self.inner {
+            inner.inside(out, |inner, sink| inner.half_close(direction, sink));
         }
     }
 
     pub(crate) fn close(&mut self, out: &mut Out<'_>) {
-        self.tell(out);
-    }
-
-    fn hello(&mut self, direction: Direction, kind: u8, body: &[u8]) -> bool {
-        match kind {
-            1 => {
-                let Some(hello) = ClientHello::parse(body) else {
-                    return false;
-                };
-                let (client, server) = self.ends.sender_and_receiver(direction);
-                self.client_direction = Some(direction);
-                self.client = Some((
-                    direction,
-                    TlsHello {
-                        flow: self.ends.flow,
-                        client,
-                        server,
-                        sni: hello.sni.clone(),
-                        alpn: hello.alpn_names(),
-                        ja4: ja4::fingerprint(&hello),
-                        version: None,
-                        quic: false,
-                    },
-                ));
-                true
-            }
-            2 => {
-                let hello = ServerHello::parse(body);
-                let version = hello.as_ref().map(|hello| version_name(hello.version));
-                self.server = Some((direction, version));
-                hello.is_some()
-            }
-            // HelloRequest and the like: no hello will be the first any more.
-            _ => true,
+        self.hellos.close(out);
+        self.decryption = None;
+        if let Some(inner) = &mut self.inner {
+            inner.inside(out, Reader::close);
         }
     }
 
-    fn tell(&mut self, out: &mut Out<'_>) {
-        let Some((direction, mut hello)) = self.client.take() else {
-            return;
-        };
-        if let Some((from, version)) = self.server.take()
-            && from == direction.reversed()
-        {
-            hello.version = version;
+    /// Who has secrets gives them before anything else comes.
+    fn give_up_secrets(&mut self) {
+        if self.decryption.as_ref().is_some_and(|own| own.wants_secrets().is_some()) {
+            self.decryption = None;
         }
-        self.told = true;
-        out.event(Event::Tls(hello));
+    }
+
+    fn decrypt(
+        &mut self,
+        out: &mut Out<'_>,
+        act: impl FnOnce(&mut Decryption, &mut dyn FnMut(Piece<'_>)),
+    ) {
+        let Self { ends, decryption, inner, tunnels, .. } = self;
+        let Some(own) = decryption else { return };
+        act(own, &mut |piece| {
+            let inner =
+                inner.get_or_insert_with(|| Box::new(Reader::inside_tls(*ends, *tunnels, out)));
+            inner.inside(out, |inner, sink| match piece {
+                Piece::Data(direction, bytes) => inner.data(direction, bytes, sink),
+                Piece::Gap(direction, len) => inner.gap(direction, len, sink),
+            });
+        });
+        if own.is_over() {
+            *decryption = None;
+        }
     }
 }

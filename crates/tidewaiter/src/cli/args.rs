@@ -48,6 +48,15 @@ pub(crate) struct Place {
     pub(crate) environment: Option<String>,
 }
 
+/// Options that say how captures are read.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Reading {
+    /// TLS secrets (NSS key log, as SSLKEYLOGFILE makes it): what they open is read as in clear. Those
+    /// that a pcapng capture carries are used without asking
+    #[arg(long, value_name = "FILE")]
+    pub(crate) keylog: Option<PathBuf>,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
     /// For a person
@@ -64,6 +73,8 @@ pub(crate) struct Replay {
     pub(crate) captures: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) place: Place,
+    #[command(flatten)]
+    pub(crate) reading: Reading,
     /// How to print
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
@@ -91,6 +102,8 @@ pub(crate) struct Learn {
     pub(crate) captures: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) place: Place,
+    #[command(flatten)]
+    pub(crate) reading: Reading,
 }
 
 #[derive(clap::Args, Debug)]
@@ -98,6 +111,8 @@ pub(crate) struct Dissect {
     /// The capture
     #[arg(value_name = "CAPTURE")]
     pub(crate) capture: PathBuf,
+    #[command(flatten)]
+    pub(crate) reading: Reading,
     /// How to print
     #[arg(long, value_enum, default_value_t = Format::Json)]
     pub(crate) format: Format,

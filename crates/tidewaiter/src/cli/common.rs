@@ -1,6 +1,6 @@
 //! What several commands do alike: where the store is, reading captures, printing.
 
-use std::io::{IsTerminal, Write};
+use std::io::{BufRead, BufReader, IsTerminal, Read as _, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -8,11 +8,15 @@ use tw_capture::Inputs;
 use tw_model::Observation;
 use tw_store::{Memory, Options, Overlay, Store};
 
-use super::args::Place;
+use super::args::{Place, Reading};
 use super::progress::Progress;
 use crate::pipeline::{Outcome, Pipeline};
 use crate::report::Sources;
+use crate::report::escape::terminal;
 use crate::settings::{Settings, SettingsError};
+
+/// A longer line is none of a key log's; it is read in pieces.
+const KEY_LINE_BYTES: u64 = 4096;
 
 /// Folder of the store: `--data-dir`, else the user's state folder.
 pub(crate) fn data_dir(place: &Place) -> Result<PathBuf, SettingsError> {
@@ -54,12 +58,30 @@ fn is_empty(dir: &Path) -> bool {
     std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_none())
 }
 
+/// Reads the key log that was asked for, in pieces of whole lines. Says nothing of what is in it.
+pub(crate) fn key_log(reading: &Reading, take: &mut dyn FnMut(&[u8])) -> anyhow::Result<()> {
+    let Some(path) = &reading.keylog else { return Ok(()) };
+    let cannot = || format!("cannot read key log {}", terminal(&path.display().to_string()));
+    let mut file = BufReader::new(std::fs::File::open(path).with_context(cannot)?);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let read = file.by_ref().take(KEY_LINE_BYTES).read_until(b'\n', &mut line);
+        if read.with_context(cannot)? == 0 {
+            return Ok(());
+        }
+        take(&line);
+    }
+}
+
 /// Reads all captures through a pipeline.
 pub(crate) fn read<M: Memory>(
     captures: &[PathBuf],
+    reading: &Reading,
     mut pipeline: Pipeline<M>,
     each: &mut dyn FnMut(&Sources, &str, &Observation) -> anyhow::Result<()>,
 ) -> anyhow::Result<(Outcome<M>, Read)> {
+    key_log(reading, &mut |lines| pipeline.keys(lines))?;
     let mut inputs = Inputs::open(captures)?;
     let sources = Sources::new(inputs.sources().to_vec());
     let mut progress = Progress::new();
@@ -70,7 +92,12 @@ pub(crate) fn read<M: Memory>(
         }
     };
     loop {
-        let Some(frame) = inputs.next_frame()? else { break };
+        let more = inputs.next_frame()?.is_some();
+        if inputs.may_carry_secrets() {
+            pipeline.await_keys();
+            inputs.take_secrets().iter().for_each(|lines| pipeline.keys(lines));
+        }
+        let Some(frame) = inputs.frame().filter(|_| more) else { break };
         pipeline.push(&frame, &mut told);
         progress.tick(|| {
             let progress = inputs.progress();
@@ -84,7 +111,7 @@ pub(crate) fn read<M: Memory>(
     }
     let warnings: Vec<String> = inputs.take_warnings().iter().map(ToString::to_string).collect();
     for warning in &warnings {
-        tracing::warn!("{}", crate::report::escape::terminal(warning));
+        tracing::warn!("{}", terminal(warning));
     }
     Ok((outcome, Read { sources, warnings, elapsed: progress.elapsed() }))
 }

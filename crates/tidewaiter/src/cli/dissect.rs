@@ -8,10 +8,13 @@ use tw_model::{Observation, Secrets};
 
 use super::Ended;
 use super::args::Dissect;
+use super::common;
 use crate::engine::{Engine, Limits};
 use crate::report::{Sources, json, lines};
 
 pub(crate) fn run(args: &Dissect) -> anyhow::Result<Ended> {
+    let mut engine = Engine::new(Limits::default(), Secrets::Redact);
+    common::key_log(&args.reading, &mut |lines| engine.keys(lines))?;
     let mut inputs = Inputs::open(std::slice::from_ref(&args.capture))?;
     let sources = Sources::new(inputs.sources().to_vec());
     let writer = json::Writer::new(&sources, "dissect");
@@ -24,8 +27,13 @@ pub(crate) fn run(args: &Dissect) -> anyhow::Result<Ended> {
             failed = writeln!(out, "{line}").err();
         }
     };
-    let mut engine = Engine::new(Limits::default(), Secrets::Redact);
-    while let Some(frame) = inputs.next_frame()? {
+    loop {
+        let more = inputs.next_frame()?.is_some();
+        if inputs.may_carry_secrets() {
+            engine.await_keys();
+            inputs.take_secrets().iter().for_each(|lines| engine.keys(lines));
+        }
+        let Some(frame) = inputs.frame().filter(|_| more) else { break };
         engine.push(&frame, &mut print);
     }
     engine.finish(&mut print);

@@ -18,7 +18,8 @@ pub(crate) fn run(args: &Learn) -> anyhow::Result<Ended> {
     let dir = common::data_dir(&args.place)?;
     let store = Store::open(&dir, common::options(&settings))?;
     let pipeline = Pipeline::new(settings, store, How::Learned, Secrets::Redact);
-    let (mut outcome, read) = common::read(&args.captures, pipeline, &mut |_, _, _| Ok(()))?;
+    let (mut outcome, read) =
+        common::read(&args.captures, &args.reading, pipeline, &mut |_, _, _| Ok(()))?;
     commit(&mut outcome, &read.sources)?;
     let mut text = review(&outcome.case);
     let _ = writeln!(

@@ -56,7 +56,7 @@ fn replay<M: Memory>(args: &Replay, pipeline: Pipeline<M>) -> anyhow::Result<(Ou
         }
         Ok(())
     };
-    let read = common::read(&args.captures, pipeline, &mut stream)?;
+    let read = common::read(&args.captures, &args.reading, pipeline, &mut stream)?;
     out.flush().context("cannot write to standard output")?;
     Ok(read)
 }

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 use tw_model::{
-    Anomaly, ApiCall, Connection, ContainerEvent, Evidence, FlowRecord, HttpExchange, NameAnswer, Protocol,
-    RecordNumber, Sampling, Timestamp, TlsHello,
+    Anomaly, ApiCall, Connection, ContainerEvent, Evidence, FlowRecord, HttpExchange, NameAnswer,
+    Protocol, RecordNumber, Sampling, Timestamp, TlsHello,
 };
 
 use super::sources::Sources;
@@ -168,6 +168,8 @@ pub(crate) fn http(exchange: &HttpExchange) -> impl Serialize + '_ {
     struct Body<'a> {
         #[serde(flatten)]
         tuple: Tuple,
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        decrypted: bool,
         http: Http<'a>,
     }
     Body {
@@ -180,6 +182,7 @@ pub(crate) fn http(exchange: &HttpExchange) -> impl Serialize + '_ {
             proto: Protocol::TCP.to_string(),
             community_id: None,
         },
+        decrypted: exchange.decrypted,
         http: Http {
             method: &exchange.method,
             host: exchange.host.as_deref(),

@@ -13,7 +13,8 @@ type Allowed = Option<BTreeSet<String>>;
 
 /// The rows of the table that begins with `| crate |`, by package.
 fn table() -> BTreeMap<String, Allowed> {
-    let text = fs::read_to_string(testdata("../ARCHITECTURE.md")).expect("ARCHITECTURE.md is there");
+    let text =
+        fs::read_to_string(testdata("../ARCHITECTURE.md")).expect("ARCHITECTURE.md is there");
     let rows = text.lines().skip_while(|line| !line.starts_with("| crate |")).skip(2);
     let rows = rows.take_while(|line| line.starts_with('|'));
     rows.map(|row| {

@@ -74,6 +74,12 @@ fn one(page: &mut Page<'_>, build: &Told<Build>) {
         "when",
         &format!("{} UTC, {seconds:.1} s, {}", day_and_second(body.started), name(&body.outcome)),
     );
+    if let Some(inference) = &body.inference {
+        page.field(4, "inferred", &inference.signs.join("; "));
+        if let Some(ja4) = &inference.ja4 {
+            page.field(4, "client JA4", ja4);
+        }
+    }
     if let Some(remote) = &body.remote {
         page.field(4, "context from", remote);
     }
