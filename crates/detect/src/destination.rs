@@ -16,6 +16,7 @@ use crate::ledger::Ledger;
 use crate::names::{HostList, NameRecord, host_of};
 use crate::policy::Policy;
 use crate::sighting::{Asked, Exchange, Sighting};
+use crate::transfer::{AskedRegistries, was_asked};
 use crate::{Answer, Knowledge};
 
 /// A conversation that a docker host opened, or one authority that it asked a proxy for.
@@ -63,6 +64,10 @@ pub(crate) struct Reading<'r, 'a> {
     pub(crate) multi_tenant: &'r HostList,
     /// Registries that base images of this case are from.
     pub(crate) base_registries: &'r BTreeSet<String>,
+    /// Registries that a daemon was asked to pull from or push to, and when.
+    pub(crate) asked_registries: &'r AskedRegistries,
+    /// Registries, by name and port, that are known.
+    pub(crate) known_registries: &'r BTreeSet<(String, u16)>,
 }
 
 impl<'a> Reading<'_, 'a> {
@@ -138,8 +143,14 @@ impl<'a> Reading<'_, 'a> {
         let name_is_known = records.iter().any(|r| known_by(&r.name, &r.mapping))
             || claimed(sighting).any(|n| known_by(&n.standing, &n.mapping));
         let spoken = is_registry_only(sighting)
-            || (sighting.exchanges.is_empty() && endpoints.contains(&(ip, c.responder.port)));
-        let registry = self.registry(spoken, ip, c.responder.port, &records, sighting, &freshness);
+            || is_unread(sighting)
+                && (endpoints.contains(&(ip, c.responder.port))
+                    || self.is_asked(host, ip, &names, c));
+        let mut registry =
+            self.registry(spoken, ip, c.responder.port, &records, sighting, &freshness);
+        if registry == Registry::Unfamiliar && self.is_known_registry(&records, c.responder.port) {
+            registry = Registry::Trusted;
+        }
         contacts.push(Contact {
             flow,
             host,
@@ -278,6 +289,24 @@ impl<'a> Reading<'_, 'a> {
         }
     }
 
+    /// Was the daemon just asked for an image from there, and is it on no list?
+    fn is_asked(
+        &self,
+        host: HostId,
+        ip: IpAddr,
+        names: &[DestinationName],
+        c: &Connection,
+    ) -> bool {
+        let is_listed = names.iter().any(|n| self.is_listed(&n.name, Some(c.responder.port)));
+        !is_listed && was_asked(self.asked_registries, host, Some(ip), names, c.first)
+    }
+
+    /// A registry that the store knows by the name that DNS gives this address.
+    fn is_known_registry(&self, records: &[&NameRecord], port: u16) -> bool {
+        let names = records.iter().filter_map(|r| r.names.first());
+        names.into_iter().any(|name| self.known_registries.contains(&(name.clone(), port)))
+    }
+
     fn registry_by_name(&self, name: &str, port: Option<u16>, spoken: bool) -> Registry {
         match (self.is_listed(name, port), spoken || self.base_registries.contains(name)) {
             (true, _) => Registry::Trusted,
@@ -312,6 +341,11 @@ fn all_names(records: &[&NameRecord], sighting: &Sighting) -> Vec<DestinationNam
         }
     }
     names
+}
+
+/// Was nothing read that a client asked for on it?
+fn is_unread(sighting: &Sighting) -> bool {
+    sighting.exchanges.values().all(|x| x.target.is_empty())
 }
 
 /// Is every exchange on it the registry protocol, and is there one?

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use tw_model::{
-    ApiCall, Build, Caveat, ContainerAction, ContainerEvent, Incident, Outcome, Route, Rule,
-    TimelineEntry, Timestamp,
+    ApiCall, AppProtocol, Build, Caveat, ContainerAction, ContainerEvent, Incident, Outcome, Route,
+    Rule, TimelineEntry, Timestamp,
 };
 
 use crate::destination::{Contact, Registry};
@@ -159,6 +159,7 @@ impl Timeline<'_, '_> {
         }
         self.contacts(&mut entries);
         self.registries(&mut entries);
+        self.transfers(&mut entries);
         self.containers(&mut entries);
         entries.sort_by(|a: &TimelineEntry, b| {
             (a.timestamp, &a.reference, &a.text).cmp(&(b.timestamp, &b.reference, &b.text))
@@ -193,6 +194,10 @@ impl Timeline<'_, '_> {
     fn contacts(&self, entries: &mut Vec<TimelineEntry>) {
         for owner in self.owners {
             for (contact, _) in self.scene.contacts_of(*owner) {
+                let is_told = self.scene.transfers_by_flow.contains_key(&contact.flow);
+                if is_told && contact.registry != Registry::No {
+                    continue;
+                }
                 entries.push(self.contact_entry(contact));
             }
         }
@@ -208,6 +213,24 @@ impl Timeline<'_, '_> {
         }));
     }
 
+    /// Images pulled and pushed: for the incident's makers, of them, and by its callers.
+    fn transfers(&self, entries: &mut Vec<TimelineEntry>) {
+        let host = self.members.first().map(|d| d.host);
+        for transfer in self.scene.transfers.iter().filter(|t| t.host.is_some() && t.host == host) {
+            let action = &transfer.action;
+            let asked = action.client.is_some_and(|client| self.clients.contains(&client));
+            let made = transfer.made_by.is_some_and(|i| self.owners.contains(&Owner::Maker(i)));
+            let mine = asked && self.is_in(action.started);
+            if mine || made || transfer.owners.iter().any(|owner| self.owners.contains(owner)) {
+                entries.push(TimelineEntry {
+                    timestamp: action.started,
+                    reference: action.id.0.clone(),
+                    text: transfer.sentence(),
+                });
+            }
+        }
+    }
+
     fn contact_entry(&self, contact: &Contact<'_>) -> TimelineEntry {
         let finding = contact.ip.and_then(|ip| self.findings.get(&ip)).map(|id| (*id).to_owned());
         let mut place = contact
@@ -216,8 +239,10 @@ impl Timeline<'_, '_> {
         if let Some(name) = contact.names.first() {
             place = format!("{place} ({})", printable(&name.name, 100));
         }
+        let is_tls = contact.connection.app == Some(AppProtocol::Tls);
         let what = match contact.registry {
             Registry::No => "The host contacted",
+            Registry::Trusted if is_tls => "The host spoke over TLS to the registry",
             Registry::Trusted => "The host spoke to the registry",
             Registry::Unfamiliar => "The host spoke to the unfamiliar registry",
         };

@@ -157,7 +157,7 @@ impl Learner {
         }
         let lesson = self.flows.entry(x.flow).or_default();
         if x.proxy.is_none()
-            && Exchange::new(x, &[]).is_registry()
+            && Exchange::new(x, &[]).is_distribution()
             && x.status.is_some_and(is_registry_answer)
         {
             let registry = format!("{authority}:{}", port.unwrap_or(x.server.port));

@@ -26,13 +26,18 @@ impl<'a> Life<'a> {
         self.events.first().copied()
     }
 
+    /// The image that it was made of, as written.
+    pub(crate) fn image(&self) -> Option<&'a str> {
+        self.events.iter().find_map(|e| e.value.image.as_deref())
+    }
+
     /// The name that a person would use: name, image or id.
     pub(crate) fn title(&self) -> String {
         let name = self
             .events
             .iter()
             .find_map(|e| e.value.name.as_deref().or(e.value.container_id.as_deref()));
-        let image = self.events.iter().find_map(|e| e.value.image.as_deref());
+        let image = self.image();
         let name = crate::text::printable(name.unwrap_or("without a name"), 64);
         match image {
             Some(image) => format!("{name} (image {})", crate::text::printable(image, 80)),
@@ -123,30 +128,45 @@ pub(crate) fn lives<'a>(
 }
 
 /// Makers of an image, in the order of their start, by its names and the beginning of its id.
-type Images = BTreeMap<(HostId, String), Vec<usize>>;
+pub(crate) struct Images(BTreeMap<(HostId, String), Vec<usize>>);
 
-fn images_by_name(makers: &[Maker<'_>]) -> Images {
-    let mut images = Images::new();
+impl Images {
+    /// The latest maker of an image of that id, else of that name, before `at`.
+    pub(crate) fn made_before(
+        &self,
+        host: HostId,
+        id: Option<&str>,
+        name: &str,
+        at: Timestamp,
+        makers: &[Maker<'_>],
+    ) -> Option<usize> {
+        let before = |key: String| {
+            let list = self.0.get(&(host, key))?;
+            list.iter().rev().copied().find(|i| makers.get(*i).is_some_and(|m| m.started <= at))
+        };
+        id.and_then(short_id).and_then(before).or_else(|| before(image_name(name)))
+    }
+}
+
+/// Who made which image.
+pub(crate) fn images_by_name(makers: &[Maker<'_>]) -> Images {
+    let mut images = BTreeMap::<_, Vec<usize>>::new();
     for (index, maker) in makers.iter().enumerate().filter(|(_, m)| m.outcome != Outcome::Failed) {
         let names = maker.tags.iter().map(|tag| image_name(tag));
         for name in names.chain(maker.image_id.and_then(short_id)) {
             images.entry((maker.host, name)).or_default().push(index);
         }
     }
-    images
+    Images(images)
 }
 
 /// The latest maker of the life's image before the life began.
 fn tie_to_image(life: &mut Life<'_>, images: &Images, makers: &mut [Maker<'_>]) {
     let Some(first) = life.first() else { return };
-    let Some(image) = life.events.iter().find_map(|e| e.value.image.as_deref()) else { return };
+    let Some(image) = life.image() else { return };
     let born = first.value.started;
-    let before = |name: String| {
-        let list = images.get(&(life.host, name))?;
-        list.iter().rev().copied().find(|i| makers.get(*i).is_some_and(|m| m.started <= born))
-    };
-    let by_id = short_id(image).and_then(before);
-    let Some(index) = by_id.or_else(|| before(image_name(image))) else { return };
+    let made = images.made_before(life.host, Some(image), image, born, makers);
+    let Some(index) = made else { return };
     life.built_by = Some(index);
     if let Some(maker) = makers.get_mut(index) {
         note_deployment(maker, life);

@@ -3,19 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use tw_model::{ApiCall, Caveat, ContainerAction, Endpoint, Evidence, Timestamp};
+use tw_model::{ApiCall, CallId, Caveat, ContainerAction, Endpoint, Evidence, FlowId, Timestamp};
 
 use crate::Knowledge;
-use crate::destination::{Contact, Reading};
+use crate::destination::{Contact, Reading, Registry};
 use crate::environment::{EnvironmentId, Environments};
 use crate::freshness::{Level, level};
-use crate::host::HostMap;
+use crate::host::{HostId, HostMap};
+use crate::image::image_name;
 use crate::ledger::{Held, Ledger};
 use crate::life::{Life, lives};
 use crate::maker::{Deployed, Maker, makers};
 use crate::names::HostList;
 use crate::policy::Policy;
-use crate::transfer::{Joining, Transfer};
+use crate::transfer::{Joining, Transfer, asked_registries, known_registries, was_asked};
 use crate::window::{Attribution, Owner, Phase, Windows};
 
 /// The lists that contacts are judged by.
@@ -38,6 +39,10 @@ pub(crate) struct Scene<'a> {
     pub(crate) contacts: Vec<(Contact<'a>, Option<Attribution>)>,
     /// Images pulled and pushed.
     pub(crate) transfers: Vec<Transfer<'a>>,
+    pub(crate) transfers_by_flow: BTreeMap<FlowId, usize>,
+    pub(crate) transfers_by_call: BTreeMap<CallId, usize>,
+    /// Containers that were not made of an image built here, by their image.
+    pub(crate) lives_by_image: BTreeMap<(HostId, String), Vec<usize>>,
     /// Indices of contacts by owner, and of lives and calls by who acted.
     pub(crate) contacts_by_owner: BTreeMap<Owner, Vec<usize>>,
     pub(crate) lives_by_client: BTreeMap<IpAddr, BTreeSet<usize>>,
@@ -92,6 +97,8 @@ impl<'a> Scene<'a> {
         let hosts = HostMap::new(&ledger.daemons, &ledger.links, environments);
         let mut makers = makers(ledger, &hosts, environments);
         let lives = lives(ledger, &hosts, environments, &mut makers);
+        let asked_registries = asked_registries(ledger, &hosts, environments, policy);
+        let known_registries = known_registries(ledger);
         let base_registries = makers.iter().flat_map(|m| m.registries.iter().cloned()).collect();
         let reading = Reading {
             ledger,
@@ -102,6 +109,8 @@ impl<'a> Scene<'a> {
             allowed_registries: &lists.allowed_registries,
             multi_tenant: &lists.multi_tenant,
             base_registries: &base_registries,
+            asked_registries: &asked_registries,
+            known_registries: &known_registries,
         };
         let contacts = reading.contacts();
         let windows = Windows::new(hosts.len(), &makers, &lives, policy);
@@ -109,6 +118,16 @@ impl<'a> Scene<'a> {
             .into_iter()
             .map(|contact| {
                 let attribution = windows.attribute(&contact);
+                let by_call = contact.registry != Registry::No
+                    && was_asked(
+                        &asked_registries,
+                        contact.host,
+                        contact.ip,
+                        &contact.names,
+                        contact.at,
+                    );
+                // What a pull or push was asked for is no part of a build that happens to be open.
+                let attribution = attribution.filter(|a| a.named || !by_call);
                 (contact, attribution)
             })
             .collect();
@@ -131,6 +150,9 @@ impl<'a> Scene<'a> {
             lives,
             contacts,
             transfers,
+            transfers_by_flow: BTreeMap::new(),
+            transfers_by_call: BTreeMap::new(),
+            lives_by_image: BTreeMap::new(),
             contacts_by_owner: BTreeMap::new(),
             lives_by_client: BTreeMap::new(),
             calls_by_client: BTreeMap::new(),
@@ -145,7 +167,15 @@ impl<'a> Scene<'a> {
                 self.contacts_by_owner.entry(*owner).or_default().push(i);
             }
         }
+        for (i, transfer) in self.transfers.iter().enumerate() {
+            let action = &transfer.action;
+            self.transfers_by_flow.extend(action.flows.iter().map(|flow| (*flow, i)));
+            self.transfers_by_call.extend(action.call.map(|call| (call, i)));
+        }
         for (i, life) in self.lives.iter().enumerate() {
+            if let (None, Some(image)) = (life.built_by, life.image()) {
+                self.lives_by_image.entry((life.host, image_name(image))).or_default().push(i);
+            }
             for held in &life.events {
                 self.lives_by_client.entry(held.value.client).or_default().insert(i);
             }

@@ -46,6 +46,8 @@ pub(crate) struct Exchange {
     pub(crate) started: Timestamp,
     pub(crate) ended: Timestamp,
     pub(crate) evidence: Vec<Evidence>,
+    /// A registry's client asks a token service for a repository.
+    token: bool,
     /// How the requested authority stood: address or name, and the tenant on a multi-tenant name.
     pub(crate) address: Option<(IpAddr, Answer)>,
     pub(crate) name: Option<Asked>,
@@ -64,6 +66,7 @@ impl Exchange {
             started: x.started,
             ended: x.ended,
             evidence: evidence.iter().take(2).copied().collect(),
+            token: is_token_request(x),
             address: None,
             name: None,
             tenant: None,
@@ -79,9 +82,14 @@ impl Exchange {
         (self.address, self.name, self.tenant) = asked;
     }
 
+    /// The registry protocol, or what belongs to it: the token service.
+    pub(crate) fn is_registry(&self) -> bool {
+        self.token || self.is_distribution()
+    }
+
     /// Is this the registry protocol (OCI Distribution Specification: end-1 to end-13)? A path
     /// that merely begins with `/v2/` is not.
-    pub(crate) fn is_registry(&self) -> bool {
+    pub(crate) fn is_distribution(&self) -> bool {
         let path = self.target.split(['?', '#']).next().unwrap_or("");
         let Some(rest) = path.strip_prefix("/v2") else { return false };
         rest.is_empty()
@@ -91,6 +99,17 @@ impl Exchange {
                 .any(|p| rest.contains(p))
             || rest == "/_catalog"
     }
+}
+
+/// Distribution token authentication: `GET …?service=…&scope=repository:NAME:pull`, answered with
+/// JSON.
+fn is_token_request(x: &HttpExchange) -> bool {
+    let Some((_, query)) = x.target.split_once('?') else { return false };
+    let has = |start: &str| query.split('&').any(|pair| pair.starts_with(start));
+    let scope =
+        has("scope=repository:") || has("scope=repository%3A") || has("scope=repository%3a");
+    let json = x.content_type.as_deref().is_some_and(|t| t.starts_with("application/json"));
+    x.method == "GET" && has("service=") && scope && json && !x.executable
 }
 
 impl Sighting {

@@ -5,16 +5,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use tw_model::{
-    AppProtocol, CallId, Evidence, FlowId, RegistryAction, RegistryVerb, RegistryVia, Timestamp,
+    AppProtocol, CallId, DestinationName, Evidence, FlowId, RegistryAction, RegistryVerb,
+    RegistryVia, Timestamp,
 };
 
+use crate::Knowledge;
 use crate::destination::{Contact, Registry};
 use crate::draft::merge_evidence;
 use crate::environment::{EnvironmentId, Environments};
 use crate::host::{HostId, HostMap};
 use crate::image::image_name;
 use crate::ledger::{HeldAction, ImageAnswers, Ledger};
+use crate::life::{Images, images_by_name};
 use crate::maker::Maker;
+use crate::names::host_of;
 use crate::policy::Policy;
 use crate::text::{bytes, printable};
 use crate::window::{Attribution, Owner, Phase};
@@ -28,8 +32,10 @@ pub(crate) struct Transfer<'a> {
     /// Absent where the host is no docker host that we know.
     pub(crate) host: Option<HostId>,
     pub(crate) answers: &'a ImageAnswers,
-    /// Makers that it was part of.
+    /// Makers that pulled it, or whose build was open when it was pushed.
     pub(crate) owners: BTreeSet<Owner>,
+    /// Of a push: who made the image here.
+    pub(crate) made_by: Option<usize>,
 }
 
 impl Transfer<'_> {
@@ -119,6 +125,7 @@ impl<'a> Joining<'_, 'a> {
         }
         let flows: BTreeMap<FlowId, &(Contact<'a>, Option<Attribution>)> =
             self.contacts.iter().map(|contact| (contact.0.flow, contact)).collect();
+        let images = images_by_name(self.makers);
         let mut transfers = Vec::new();
         for held in self.ledger.registry_actions.values() {
             if held.held.value.via == RegistryVia::Registry {
@@ -131,6 +138,9 @@ impl<'a> Joining<'_, 'a> {
             if !is_joined && (action.confirmed || !action.failed) {
                 transfers.push(self.only_asked(held));
             }
+        }
+        for transfer in &mut transfers {
+            self.note_maker(&images, transfer);
         }
         transfers.sort_by(|a, b| {
             (a.action.started, &a.action.id).cmp(&(b.action.started, &b.action.id))
@@ -162,6 +172,7 @@ impl<'a> Joining<'_, 'a> {
         if let Some(call) = call {
             asked.joined.extend(call.held.value.call);
             transfer.take_call(call);
+            return transfer;
         }
         let attributions = held.held.value.flows.iter().filter_map(|flow| flows.get(flow));
         let owners = attributions
@@ -171,6 +182,22 @@ impl<'a> Joining<'_, 'a> {
         transfer.owners = owners.collect();
         self.note_makers(&mut transfer);
         transfer
+    }
+
+    /// What is pushed may have been made here.
+    fn note_maker(&self, images: &Images, transfer: &mut Transfer<'_>) {
+        let action = &transfer.action;
+        let Some(host) = transfer.host.filter(|_| action.action == RegistryVerb::Push) else {
+            return;
+        };
+        let id = action.config_digest.as_deref();
+        let name = full_name(action);
+        transfer.made_by = images.made_before(host, id, &name, action.started, self.makers);
+        if let Some(maker) = transfer.made_by.and_then(|index| self.makers.get(index))
+            && !action.builds.contains(maker.id)
+        {
+            transfer.action.builds.push(maker.id.clone());
+        }
     }
 
     /// A build's pull was asked for by who asked for the build.
@@ -215,6 +242,7 @@ impl<'a> Joining<'_, 'a> {
             host: self.host_of(held),
             answers: &held.answers,
             owners: BTreeSet::new(),
+            made_by: None,
         }
     }
 }
@@ -232,7 +260,8 @@ impl Transfer<'_> {
         if action.manifest_digest.is_none() {
             action.manifest_digest.clone_from(&asked.manifest_digest);
         }
-        if action.reference.is_none() {
+        let by_digest = action.reference.as_deref().is_none_or(|name| name.contains(':'));
+        if by_digest && asked.reference.is_some() {
             action.reference.clone_from(&asked.reference);
         }
         merge_evidence(&mut self.evidence, &call.held.evidence);
@@ -247,7 +276,11 @@ fn is_same(spoken: &RegistryAction, asked: &RegistryAction, asked_until: Timesta
         });
     let digests = [&spoken.manifest_digest, &spoken.index_digest];
     let reference = match (&spoken.reference, &asked.reference) {
-        (Some(spoken), Some(asked)) => spoken == asked,
+        (Some(name), Some(tag)) => {
+            // What resolved the tag may not have been captured.
+            let by_digest = name.contains(':') && asked.manifest_digest.is_none();
+            name == tag || by_digest
+        }
         _ => true,
     } || digests.iter().any(|d| d.is_some() && **d == asked.manifest_digest);
     registry
@@ -257,16 +290,60 @@ fn is_same(spoken: &RegistryAction, asked: &RegistryAction, asked_until: Timesta
         && spoken.started <= asked_until
 }
 
-/// The registry's address and port for a finding, as far as known.
-pub(crate) fn port_of(action: &RegistryAction) -> Option<u16> {
-    action.registry.rsplit_once(':').and_then(|(_, port)| port.parse().ok())
+/// When a docker host was asked to pull from or push to a registry, by its name or address.
+pub(crate) type AskedRegistries = BTreeMap<(HostId, String), Vec<(Timestamp, Timestamp)>>;
+
+/// Which registries the daemons were asked to speak to, and when.
+pub(crate) fn asked_registries(
+    ledger: &Ledger,
+    hosts: &HostMap,
+    environments: &Environments,
+    policy: &Policy,
+) -> AskedRegistries {
+    let mut asked = AskedRegistries::new();
+    for held in ledger.registry_actions.values().map(|held| &held.held) {
+        let action = &held.value;
+        let host = hosts.find(environments, held.environment, action.docker_host);
+        let name = host_of(&action.registry);
+        if let (RegistryVia::Api, Some(host), Some((name, _))) = (action.via, host, name) {
+            let window = (action.started, action.ended.plus(policy.time_window));
+            let windows = asked.entry((host, name)).or_default();
+            if windows.len() < MAX_WINDOWS {
+                windows.push(window);
+            }
+        }
+    }
+    asked
 }
 
-/// The registry's name without its port; `None` where it is an address.
-pub(crate) fn name_of(action: &RegistryAction) -> Option<&str> {
-    let (host, _) = action.registry.rsplit_once(':')?;
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    bare.parse::<IpAddr>().is_err().then_some(host)
+/// Was a daemon of this host just asked for an image from there, or to push one?
+pub(crate) fn was_asked(
+    asked: &AskedRegistries,
+    host: HostId,
+    ip: Option<IpAddr>,
+    names: &[DestinationName],
+    at: Timestamp,
+) -> bool {
+    let is_open = |name: String| {
+        let windows = asked.get(&(host, name));
+        windows.into_iter().flatten().any(|(from, to)| (*from..=*to).contains(&at))
+    };
+    !asked.is_empty()
+        && (ip.is_some_and(|ip| is_open(ip.to_string()))
+            || names.iter().any(|n| is_open(n.name.clone())))
+}
+
+/// Registries, by name and port, that the store knew when they were first spoken to.
+pub(crate) fn known_registries(ledger: &Ledger) -> BTreeSet<(String, u16)> {
+    let spoken = ledger.registry_actions.values().filter(|held| {
+        held.held.value.via == RegistryVia::Registry
+            && held.answers.registry.environment == Knowledge::Known
+    });
+    spoken
+        .filter_map(|held| host_of(&held.held.value.registry))
+        .filter_map(|(host, port)| Some((host, port?)))
+        .collect()
 }
 
 const MAX_CONTACTS: usize = 4_096;
+const MAX_WINDOWS: usize = 256;

@@ -135,6 +135,9 @@ pub struct Api {
 
 type Exchanges = BTreeMap<u64, Exchange>;
 
+/// Answers of one connection whose requests may still come.
+const MAX_UNASKED: usize = 4;
+
 impl Api {
     /// Nothing is known yet.
     #[must_use]
@@ -262,12 +265,17 @@ impl Api {
         }
         let Some(open) = self.conns.get_mut(&conn.flow) else { return };
         let is_request = matches!(event.kind, HttpEventKind::RequestHead(_));
-        let known = open.contains_key(&event.exchange);
-        if known && !is_request {
+        let known = open.get(&event.exchange);
+        if known.is_some_and(|known| !is_request || known.awaits_request()) {
             return;
         }
+        let known = known.is_some();
+        let unasked = || open.iter().filter(|(_, exchange)| exchange.awaits_request());
         let displaced = if known {
             open.remove(&event.exchange)
+        } else if !is_request && unasked().count() >= MAX_UNASKED {
+            let oldest = unasked().map(|(index, _)| *index).next();
+            oldest.and_then(|index| open.remove(&index))
         } else if open.len() >= self.limits.exchanges.max(1) {
             self.counters.exchanges_evicted = self.counters.exchanges_evicted.saturating_add(1);
             open.pop_first().map(|(_, exchange)| exchange)

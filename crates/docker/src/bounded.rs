@@ -10,6 +10,16 @@ pub(crate) struct Bounded<K, V> {
     evicted: u64,
 }
 
+impl<K: Ord + Clone, V: Default> Bounded<K, V> {
+    /// The value of `key`, made now if there is none.
+    pub(crate) fn entry(&mut self, key: &K) -> &mut V {
+        if !self.contains(key) {
+            self.insert(key.clone(), V::default());
+        }
+        self.map.entry(key.clone()).or_default()
+    }
+}
+
 impl<K: Ord + Clone, V> Bounded<K, V> {
     /// An empty map that holds `limit` entries, at least one.
     pub(crate) fn new(limit: usize) -> Self {

@@ -4,7 +4,7 @@ use tw_model::{
     Anomaly, AnomalyKind, ApiCall, CallId, Caveat, FlowId, ObservationBody, Protocol, Route,
     Secrets, Timestamp,
 };
-use tw_proto::{BodyEnd, RequestHead, ResponseHead};
+use tw_proto::{BodyEnd, HttpVersion, RequestHead, ResponseHead};
 
 use crate::api::{ConnFacts, Counters, Limits};
 use crate::build::BuildCall;
@@ -109,6 +109,10 @@ impl Call {
         conn: &ConnFacts,
         turn: &mut Turn<'_>,
     ) -> Option<Self> {
+        // Daemons answer their own API with HTTP/1; HTTP/2 is what they speak inside of it.
+        if head.version == HttpVersion::Http2 {
+            return None;
+        }
         let api = blank_api(summary, conn, turn.now);
         let proof =
             if recognise::is_daemon_answer(head) || turn.memory.is_daemon(api.daemon, api.tag) {

@@ -7,7 +7,7 @@ use tw_proto::{BodyEnd, HttpEvent, HttpEventKind, HttpVersion, RequestHead, Resp
 
 use crate::api::ConnFacts;
 use crate::build::BuildCall;
-use crate::buildkit::Synced;
+use crate::buildkit::{Synced, is_grpc};
 use crate::call::{Call, Turn};
 use crate::content::context::ContextFacts;
 use crate::memory::HostKey;
@@ -46,7 +46,8 @@ pub(crate) enum Fetched {
 }
 
 impl Exchange {
-    /// `event` is the first of it.
+    /// `event` is the first of it: the answer where a server does not wait for the request, or where
+    /// the capture's two directions are not in step.
     pub(crate) fn new(conn: &ConnFacts, event: &HttpEvent<'_>, at: Evidence) -> Self {
         let request_seen = matches!(event.kind, HttpEventKind::RequestHead(_));
         Self {
@@ -58,7 +59,7 @@ impl Exchange {
             redirect: None,
             evidence: Vec::new(),
             request_seen,
-            request_over: !request_seen,
+            request_over: !request_seen && conn.midstream,
             response_over: false,
             response_ended: false,
             fresh: false,
@@ -154,6 +155,11 @@ impl Exchange {
         self.request_over && self.response_over
     }
 
+    /// Is it an answer that its request may still follow? Not one that was taken for a daemon's.
+    pub(crate) const fn awaits_request(&self) -> bool {
+        !self.request_seen && self.call.is_none()
+    }
+
     /// Who sent the request.
     pub(crate) const fn client(&self) -> IpAddr {
         self.summary.record().client.ip
@@ -246,6 +252,8 @@ impl Exchange {
         turn: &mut Turn<'_>,
     ) {
         self.note(at);
+        self.request_seen = true;
+        self.fresh |= self.response_ended;
         let url = self.summary.request(head, conn.tls, turn.secrets);
         self.url = url.filter(|_| turn.memory.any_waiting());
         self.registry = Request::new(head, self.summary.record(), conn, at).map(Box::new);
@@ -261,9 +269,8 @@ impl Exchange {
     ) {
         self.note(at);
         // Secrets cross gRPC calls: nothing of their bodies is kept, not even a digest.
-        let is_grpc =
-            head.header("content-type").is_some_and(|kind| kind.starts_with("application/grpc"))
-                || head.version == HttpVersion::Http2 && !self.request_seen;
+        let is_grpc = head.header("content-type").is_some_and(is_grpc)
+            || head.version == HttpVersion::Http2 && !self.request_seen;
         self.summary.response(head, conn.hash && !is_grpc, turn.secrets, at);
         self.fresh = true;
         if let (Some(url), Some(location)) = (&self.url, head.header("location")) {
@@ -271,6 +278,7 @@ impl Exchange {
         }
         if !self.request_seen && self.call.is_none() {
             self.call = Call::from_answer(head, &self.summary, conn, turn).map(Box::new);
+            self.request_over |= self.call.is_some();
         }
         if let Some(request) = &mut self.registry {
             request.response_head(head);

@@ -17,7 +17,11 @@ use crate::query::{bounded, form_decoded};
 const MAX_TARGET: usize = 8 * 1024;
 /// Longest `User-Agent`.
 pub(crate) const MAX_USER_AGENT: usize = 512;
-/// Longest authority and content type.
+/// Longest authority: more than any name, since the field is shown as it was sent.
+const MAX_AUTHORITY: usize = 1024;
+/// Longest method: as long as readers of HTTP take.
+const MAX_METHOD: usize = 64;
+/// Longest content type.
 const MAX_NAME: usize = 256;
 /// First bytes of a body that tell what it is.
 const MAGIC_BYTES: usize = 8;
@@ -44,7 +48,8 @@ impl Summary {
             client,
             server,
             method: String::new(),
-            host: event.via.map(|(host, _)| bounded(host, MAX_NAME)),
+            host: event.via.map(|(host, _)| bounded(host, MAX_AUTHORITY)),
+            host_field: None,
             target: String::new(),
             url: None,
             status: None,
@@ -73,17 +78,17 @@ impl Summary {
         secrets: Secrets,
     ) -> Option<String> {
         let record = &mut self.record;
-        record.method = bounded(&head.method, 32);
+        record.method = bounded(&head.method, MAX_METHOD);
         record.protocol = head.version.as_str();
         record.user_agent = user_agent(head);
         self.version = Some(head.version);
         if let Some(authority) = head.authority.as_deref().filter(|text| !text.is_empty()) {
-            record.host = Some(bounded(without_user_info(authority), MAX_NAME));
+            record.host = Some(bounded(without_user_info(authority), MAX_AUTHORITY));
         }
         let target = bounded(&head.target, MAX_TARGET);
         if head.method == "CONNECT" {
             record.proxy = record.proxy.or(Some(ProxyKind::Connect));
-            record.target = bounded(without_user_info(&target), MAX_NAME);
+            record.target = bounded(without_user_info(&target), MAX_AUTHORITY);
             return None;
         }
         if is_absolute(&target) {
@@ -91,7 +96,9 @@ impl Summary {
             if record.proxy.is_none() && !names(authority, record.server) {
                 record.proxy = Some(ProxyKind::Absolute);
             }
-            record.host = Some(bounded(authority, MAX_NAME));
+            let asked = Some(bounded(authority, MAX_AUTHORITY));
+            let field = std::mem::replace(&mut record.host, asked);
+            record.host_field = field.filter(|field| record.host.as_ref() != Some(field));
             let shown = shown_url(&target, secrets);
             record.target.clone_from(&shown);
             record.url = Some(shown);
@@ -207,7 +214,7 @@ fn shown_url(url: &str, secrets: Secrets) -> String {
         shown.push(if index == 0 { '?' } else { '&' });
         let (key, value) = pair.split_once('=').unwrap_or(("", pair));
         let (name, plain) = (form_decoded(key), form_decoded(value));
-        let safe = if name.eq_ignore_ascii_case("buildargs") && !plain.is_empty() {
+        let safe = if is_never_shown(&name) && !plain.is_empty() {
             redacted(plain.as_bytes())
         } else {
             redact_value(&name, &plain, secrets)
@@ -219,6 +226,11 @@ fn shown_url(url: &str, secrets: Secrets) -> String {
         shown.push_str(if safe == plain { value } else { &safe });
     }
     shown
+}
+
+/// Build arguments, and what lets anybody go on with an upload to a registry.
+fn is_never_shown(parameter: &str) -> bool {
+    parameter.eq_ignore_ascii_case("buildargs") || parameter == "_state"
 }
 
 fn is_absolute(target: &str) -> bool {

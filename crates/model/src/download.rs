@@ -32,6 +32,9 @@ pub struct HttpExchange {
     pub method: String,
     /// Authority that was asked for: Host field, or absolute form, or CONNECT target.
     pub host: Option<String>,
+    /// Host field as sent, where it names another authority than `host`: what a server ignores in favour
+    /// of the target (RFC 9112 §3.2.2) decides nothing, and is only shown.
+    pub host_field: Option<String>,
     /// Request target as sent, with user info and secrets in the query removed.
     pub target: String,
     /// `http://host/path`, user info removed; absent where the request was not captured.

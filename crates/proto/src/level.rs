@@ -105,7 +105,7 @@ impl Level {
         out: &mut Out<'_>,
     ) -> Option<Switch> {
         match self {
-            Self::Probing(probing) => probing.gap(direction),
+            Self::Probing(probing) => return probing.gap(direction, len),
             Self::Http1(http) => http.gap(direction, len, out),
             Self::Http2(http) => http.gap(direction, len, out),
             Self::Tls(tls) => tls.gap(direction, len, out),

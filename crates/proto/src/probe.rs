@@ -166,13 +166,17 @@ impl Probing {
         one.min(other) <= each && one.max(other) <= most
     }
 
-    pub(crate) fn gap(&mut self, direction: Direction) {
-        if let (Some(held), Some(scanning)) =
-            (self.held.get_mut(direction.index()), self.scanning.get_mut(direction.index()))
-        {
-            *held = Vec::new();
-            *scanning = true;
+    /// Missing bytes; what came before them may be all that there is of a request line.
+    pub(crate) fn gap(&mut self, direction: Direction, len: u64) -> Option<Switch> {
+        let held = std::mem::take(self.held.get_mut(direction.index())?);
+        if looks_like_request(&held) && held.contains(&b'/') {
+            let next = Next::Http1(direction, self.lost(direction));
+            let mut switch = self.switch(next, direction, &held);
+            switch.replay_with_gap(direction, &[], len);
+            return Some(switch);
         }
+        *self.scanning.get_mut(direction.index())? = true;
+        None
     }
 
     pub(crate) fn data(
@@ -226,8 +230,16 @@ impl Probing {
         if self.dns && looks_like_message(segment) {
             return Some(self.switch(Next::Dns, direction, segment));
         }
-        if let hello @ (Verdict::ClientHello | Verdict::Preface) = probe(segment) {
-            return self.decide(direction, hello, segment);
+        match probe(segment) {
+            hello @ (Verdict::ClientHello | Verdict::ServerHello | Verdict::Preface) => {
+                return self.decide(direction, hello, segment);
+            }
+            // STARTTLS, with a record header that was cut into pieces.
+            _ if tls(segment) == Verdict::More => {
+                self.held.get_mut(direction.index())?.extend_from_slice(segment);
+                return None;
+            }
+            _ => {}
         }
         if self.midstream && looks_like_frames(segment) {
             return Some(self.switch(Next::Http2(true), direction, segment));

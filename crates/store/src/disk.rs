@@ -215,6 +215,17 @@ impl Disk {
     }
 }
 
+/// A log that is gone needs no shared memory, so that whoever only reads the store later leaves no
+/// file behind in it. With a reader still there, the log stays, and is as good.
+impl Drop for Disk {
+    fn drop(&mut self) {
+        if !self.connection.is_readonly("main").unwrap_or(true) {
+            let _ = self.connection.busy_timeout(Duration::ZERO);
+            let _ = self.connection.pragma_update(None, "journal_mode", "DELETE");
+        }
+    }
+}
+
 fn known_schema() -> i64 {
     i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX)
 }

@@ -267,6 +267,24 @@ fn midstream_data_does_not_wait_long() {
 }
 
 #[test]
+fn midstream_questions_stay_before_their_answers() {
+    let packets = [
+        up(0, ACK, 200, 906, b"ask"),
+        down(1, ACK, 906, 203, b"answer"),
+        up(2, ACK, 203, 912, b"again"),
+        down(3, ACK, 912, 208, b"also"),
+    ];
+    let order = [b"ask".to_vec(), b"answer".to_vec(), b"again".to_vec(), b"also".to_vec()];
+    // By time, and by the end of input.
+    let mut run = Run::of(&packets);
+    run.advance(250);
+    assert_eq!(run.pieces(), order);
+    let mut run = Run::of(&packets);
+    run.finish();
+    assert_eq!(run.pieces(), order);
+}
+
+#[test]
 fn midstream_answers_stay_behind_their_questions() {
     let mut run = Run::of(&[
         up(0, ACK, 200, 900, b"one?"),

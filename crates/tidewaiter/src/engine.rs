@@ -10,8 +10,8 @@ use tw_detect::ShapeMeter;
 use tw_docker::{Api, ConnFacts};
 use tw_model::{
     Anomaly, AppProtocol, Connection, DestinationName, Direction, Endpoint, Evidence, MacAddress,
-    NameOrigin, Observation, ObservationBody, Opener, Protocol, ProxyKind, Secrets, Timestamp,
-    TlsHello, TlsShape, Via,
+    NameOrigin, Observation, ObservationBody, Opener, Protocol, ProxyKind, Secrets, TlsHello,
+    TlsShape, Via,
 };
 use tw_netflow::{Collector, Datagram, Told, looks_like_export};
 use tw_proto::{Event, HttpEventKind, KeyLog, KeyLogCounters, Reader, TlsRecord};
@@ -312,7 +312,7 @@ impl Rest {
             Direction::ToOpener => flow.responder,
         };
         let datagram = Datagram { exporter, bytes, evidence: at };
-        self.collector.push(&datagram, &mut |told| sink(collected(told, at.timestamp)));
+        self.collector.push(&datagram, &mut |told| sink(collected(told)));
     }
 
     fn reader(&self, flow: &Flow<Tracked>) -> Reader {
@@ -496,7 +496,7 @@ fn observed(at: Evidence, first: Option<Evidence>, body: ObservationBody) -> Obs
 }
 
 /// What the collector tells, as an observation.
-fn collected(told: Told<'_>, at: Timestamp) -> Observation {
+fn collected(told: Told<'_>) -> Observation {
     match told {
         Told::Record(record, place) => Observation {
             at: place.timestamp,

@@ -5,16 +5,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use tw_model::{
-    Axis, Caveat, Client, Endpoint, FindingDestination, Novelty, Route, Rule, Scope, Severity,
+    Axis, Caveat, Client, Endpoint, FindingDestination, Novelty, RegistryVerb, Route, Rule, Scope,
+    Severity,
 };
 
 use crate::account::{client, finding_id, unseen};
 use crate::destination::{Contact, Registry};
 use crate::draft::{Draft, Drafts, merge_evidence};
 use crate::environment::EnvironmentId;
-use crate::freshness::Level;
+use crate::freshness::{Level, level};
+use crate::host::HostId;
 use crate::scene::Scene;
 use crate::text::{list, printable};
+use crate::transfer::Transfer;
 use crate::window::{Attribution, Owner, Phase};
 
 pub(super) fn judge(scene: &Scene<'_>, drafts: &mut Drafts) {
@@ -31,6 +34,7 @@ pub(super) fn judge(scene: &Scene<'_>, drafts: &mut Drafts) {
         match found.get_mut(&subject) {
             Some((first, contacts)) => {
                 first.owners.extend(trigger.owners);
+                first.transfers.extend(trigger.transfers);
                 contacts.push(contact);
             }
             None => {
@@ -60,6 +64,10 @@ struct Trigger<'a> {
     owners: BTreeSet<Owner>,
     title: String,
     evidence: &'a [tw_model::Evidence],
+    /// Indices of the transfers that were seen to be part of it.
+    transfers: BTreeSet<usize>,
+    /// The host was asked to push.
+    pushes: bool,
 }
 
 fn trigger<'a>(
@@ -67,6 +75,7 @@ fn trigger<'a>(
     contact: &Contact<'_>,
     attribution: Option<&Attribution>,
 ) -> Option<Trigger<'a>> {
+    let spoken = scene.transfers_by_flow.get(&contact.flow).copied();
     let owner = attribution.and_then(|a| a.owners.first().map(|o| (*o, a.phase)));
     if let Some((owner, Phase::Make)) = owner {
         let view = scene.owner_view(owner, Phase::Make, contact.at)?;
@@ -77,6 +86,8 @@ fn trigger<'a>(
             owners: BTreeSet::from([owner]),
             title: view.title,
             evidence: view.evidence,
+            transfers: spoken.into_iter().collect(),
+            pushes: false,
         });
     }
     let pulls = scene.ledger.calls.values().filter(|held| {
@@ -89,13 +100,18 @@ fn trigger<'a>(
     });
     let held = pulls.max_by_key(|held| (held.value.started, held.value.id))?;
     let pushes = held.value.route == Route::ImagePush;
+    let asked = scene.transfers_by_call.get(&held.value.id).copied();
+    let what = asked.and_then(|index| scene.transfers.get(index)).map(Transfer::shown);
+    let what = what.map_or_else(String::new, |image| format!(" of {image}"));
     Some(Trigger {
         environment: held.environment,
         daemon: held.value.daemon,
         caller: held.value.client,
         owners: BTreeSet::new(),
-        title: if pushes { "a push".to_owned() } else { "a pull".to_owned() },
+        title: format!("a {}{what}", if pushes { "push" } else { "pull" }),
         evidence: &held.evidence,
+        transfers: spoken.into_iter().chain(asked).collect(),
+        pushes,
     })
 }
 
@@ -112,14 +128,8 @@ fn draft(
         Some(ip) => Endpoint::new(ip, contact.port).to_string(),
         None => subject.to_owned(),
     };
-    let exchanges = contacts.iter().flat_map(|c| &c.exchanges);
-    let repositories: BTreeSet<&str> = exchanges.filter_map(|x| repository_of(&x.target)).collect();
-    let repositories: Vec<&str> = repositories.into_iter().collect();
-    let of = if repositories.is_empty() {
-        String::new()
-    } else {
-        format!(" (repository {})", list(&repositories, 3))
-    };
+    let of = subject_words(scene, contacts, trigger);
+    let runs = runs(scene, contact.host, trigger);
     let severity = if caller.is_new() { Severity::High } else { Severity::Medium };
     let mut summary = format!(
         "During {} that {} asked the daemon at {} for, the host spoke to the registry at {}{of} from {} on. It is neither known here, nor on the allow list, nor on the list of public registries of {}, or its name is not borne out by DNS.",
@@ -130,8 +140,10 @@ fn draft(
         contact.at,
         scene.lists.public_registries.as_of()
     );
-    let caveats: BTreeSet<Caveat> =
-        contacts.iter().flat_map(|c| c.caveats.iter().copied()).collect();
+    if !runs.is_empty() {
+        summary.push_str(" A container of that image was then started.");
+    }
+    let caveats = caveats(contacts);
     if let Some(sentence) = unseen(&caveats) {
         summary.push(' ');
         summary.push_str(&sentence);
@@ -141,6 +153,11 @@ fn draft(
         merge_evidence(&mut evidence, &contact.sighting.evidence);
     }
     merge_evidence(&mut evidence, trigger.evidence);
+    for transfer in transfers(scene, trigger) {
+        merge_evidence(&mut evidence, &transfer.evidence);
+    }
+    let technique = if trigger.pushes { "T1525" } else { "T1204.003" };
+    let deployed = (!runs.is_empty()).then_some("T1610");
     let builds =
         trigger.owners.iter().filter_map(|o| scene.maker(*o)).map(|m| m.id.clone()).collect();
     let finding = tw_model::Finding {
@@ -157,7 +174,7 @@ fn draft(
         summary,
         severity,
         verdict: None,
-        techniques: vec!["T1204.003".to_owned()],
+        techniques: [technique].into_iter().chain(deployed).map(str::to_owned).collect(),
         docker_host: trigger.daemon.ip,
         client: Some::<Client>(client(trigger.caller.ip, trigger.caller.port)),
         destination: Some(FindingDestination {
@@ -168,7 +185,7 @@ fn draft(
             asn: None,
             via_proxy: contact.via_proxy.clone(),
         }),
-        novelty: Some(novelty(contact)),
+        novelty: Some(novelty(scene, contact, trigger)),
         builds,
         caveats: caveats.into_iter().collect(),
         evidence,
@@ -176,17 +193,75 @@ fn draft(
     Some(Draft {
         host: contact.host,
         clients: BTreeSet::from([trigger.caller.ip]),
-        owners: trigger.owners.clone(),
+        owners: trigger.owners.iter().copied().chain(runs).collect(),
         last: contacts.iter().map(|c| c.connection.last).max().unwrap_or(finding.timestamp),
         finding,
     })
 }
 
-fn novelty(contact: &Contact<'_>) -> Novelty {
+/// A failed attempt at TLS hides nothing where the registry was then spoken to in clear.
+fn caveats(contacts: &[&Contact<'_>]) -> BTreeSet<Caveat> {
+    let mut caveats: BTreeSet<Caveat> =
+        contacts.iter().flat_map(|c| c.caveats.iter().copied()).collect();
+    if contacts.iter().any(|c| !c.exchanges.is_empty()) {
+        caveats.remove(&Caveat::TlsOpaque);
+    }
+    if contacts.iter().any(|c| c.freshness.unavailable) {
+        caveats.insert(Caveat::StoreUnavailable);
+    } else if contacts.iter().any(|c| c.freshness.level == Level::Unknown) {
+        caveats.insert(Caveat::NoBaseline);
+    }
+    caveats
+}
+
+fn transfers<'s, 'a>(
+    scene: &'s Scene<'a>,
+    trigger: &'s Trigger<'_>,
+) -> impl Iterator<Item = &'s Transfer<'a>> {
+    trigger.transfers.iter().filter_map(|index| scene.transfers.get(*index))
+}
+
+/// What was asked of the registry: images where their manifests were seen, else repositories.
+fn subject_words(scene: &Scene<'_>, contacts: &[&Contact<'_>], trigger: &Trigger<'_>) -> String {
+    let images: BTreeSet<String> = transfers(scene, trigger).map(Transfer::shown).collect();
+    let images: Vec<String> = images.into_iter().collect();
+    if !images.is_empty() {
+        return format!(" for {}", list(&images, 3));
+    }
+    let exchanges = contacts.iter().flat_map(|c| &c.exchanges);
+    let repositories: BTreeSet<&str> = exchanges.filter_map(|x| repository_of(&x.target)).collect();
+    let repositories: Vec<&str> = repositories.into_iter().collect();
+    if repositories.is_empty() {
+        return String::new();
+    }
+    format!(" (repository {})", list(&repositories, 3))
+}
+
+/// Containers of the pulled images that were started after the pull.
+fn runs(scene: &Scene<'_>, host: HostId, trigger: &Trigger<'_>) -> Vec<Owner> {
+    let mut runs = Vec::new();
+    let pulls = transfers(scene, trigger).filter(|t| t.action.action == RegistryVerb::Pull);
+    for pull in pulls {
+        for index in scene.lives_by_image.get(&(host, pull.image())).into_iter().flatten() {
+            let life = scene.lives.get(*index);
+            let began = life.and_then(|life| life.runs.first()).map(|(start, _)| *start);
+            if began.is_some_and(|start| start >= pull.action.started) {
+                runs.push(Owner::Life(*index));
+            }
+        }
+    }
+    runs
+}
+
+fn novelty(scene: &Scene<'_>, contact: &Contact<'_>, trigger: &Trigger<'_>) -> Novelty {
     let fresh = &contact.freshness;
     let mut axes = fresh.axes.clone();
     if fresh.level == Level::Environment {
         axes.push(Axis::Registry);
+    }
+    let digests = transfers(scene, trigger).filter_map(|t| t.answers.digest.as_ref());
+    if digests.map(level).any(|level| level == Level::Environment) {
+        axes.push(Axis::Image);
     }
     Novelty {
         axes,

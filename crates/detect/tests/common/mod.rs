@@ -316,6 +316,7 @@ pub fn get(
         server: endpoint(server, port),
         method: "GET".into(),
         host: Some(host.to_owned()),
+        host_field: None,
         target: target.to_owned(),
         url: Some(format!("http://{host}{target}")),
         status: Some(200),
@@ -354,6 +355,67 @@ pub fn hello(flow: u64, server: &str, sni: &str, when: f64) -> Observation {
     observe(when, 14, ObservationBody::Tls(hello))
 }
 
+/// An image pulled from `registry` on these connections, as the two of them show it.
+pub fn pulled(registry: &str, image: &str, flows: &[u64], when: f64) -> RegistryAction {
+    let (repository, reference) = image.split_once(':').unwrap();
+    let (server, _) = registry.rsplit_once(':').unwrap();
+    RegistryAction {
+        id: RegistryActionId(format!("registry-{registry}-{image}-{when}")),
+        action: RegistryVerb::Pull,
+        via: RegistryVia::Registry,
+        registry: registry.to_owned(),
+        registry_ip: server.parse().ok(),
+        repository: repository.to_owned(),
+        reference: Some(reference.to_owned()),
+        manifest_digest: Some(format!("sha256:{}", "d".repeat(64))),
+        index_digest: None,
+        config_digest: Some(format!("sha256:{}", "c".repeat(64))),
+        platform: None,
+        layers: Vec::new(),
+        docker_host: ip(HOST),
+        client: None,
+        client_port: 0,
+        daemon: None,
+        call: None,
+        builds: Vec::new(),
+        user_agent: None,
+        bytes: 1_000,
+        tls: Some(false),
+        tag: NetworkTag::default(),
+        flows: flows.iter().map(|flow| FlowId(*flow)).collect(),
+        started: at(when),
+        ended: at(when + 0.2),
+        confirmed: true,
+        failed: false,
+    }
+}
+
+/// The same as a call to the daemon's API tells of it.
+pub fn asked(action: &RegistryAction, client: &str, when: f64) -> RegistryAction {
+    RegistryAction {
+        id: RegistryActionId(format!("{}-asked", action.id.0)),
+        via: RegistryVia::Api,
+        registry_ip: None,
+        config_digest: None,
+        client: Some(ip(client)),
+        client_port: 50_003,
+        daemon: Some(endpoint(HOST, 2375)),
+        call: Some(CallId { flow: FlowId(when.to_bits()), index: 3 }),
+        bytes: 0,
+        tls: None,
+        flows: Vec::new(),
+        started: at(when),
+        ended: at(when + 0.5),
+        ..action.clone()
+    }
+}
+
+pub fn moved(action: &RegistryAction) -> Observation {
+    let evidence = vec![Evidence::frame(SourceId(0), 15, action.started)];
+    let body = ObservationBody::Registry(Box::new(action.clone()));
+    Observation { at: action.ended, evidence, body }
+}
+
 /// Everything that was told.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Told {
@@ -361,6 +423,7 @@ pub struct Told {
     pub incidents: Vec<Incident>,
     pub builds: Vec<Build>,
     pub creations: Vec<ImageCreation>,
+    pub registries: Vec<RegistryAction>,
 }
 
 impl Told {
@@ -417,7 +480,8 @@ pub fn finish(detector: &mut Detector, store: &mut Store) -> Told {
         Judgement::Incident(i) => told.incidents.push(*i),
         Judgement::Build { build, .. } => told.builds.push(*build),
         Judgement::ImageCreation { creation, .. } => told.creations.push(*creation),
-        _ => {}
+        Judgement::Registry { action, .. } => told.registries.push(*action),
+        Judgement::Container { .. } => {}
     });
     told
 }

@@ -1,10 +1,12 @@
 //! Whole conversations, by hand-made HTTP events.
 
 mod bounds;
+mod buildkit;
 mod builds;
 mod containers;
 mod creations;
 mod recognition;
+mod registries;
 mod secrets;
 
 use tw_model::{

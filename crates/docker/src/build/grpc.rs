@@ -105,6 +105,11 @@ impl BuildCall {
         known.is_some_and(|known| known.remotes.iter().any(|remote| remote == url))
     }
 
+    /// Was its end seen?
+    pub(crate) const fn has_ended(&self) -> bool {
+        self.build.end_seen
+    }
+
     /// Its last sign of life.
     pub(crate) const fn ended(&self) -> Timestamp {
         self.build.ended
@@ -154,8 +159,8 @@ impl BuildCall {
         }
     }
 
-    /// Nothing more will come: see [`over`](Self::over).
-    pub(crate) fn grpc_over(&mut self, gone: Option<Timestamp>) {
+    /// Nothing more will come: see [`over`](Self::over). `requested`: its request was seen.
+    pub(crate) fn grpc_over(&mut self, gone: Option<Timestamp>, requested: bool) {
         if let Some(grpc) = &mut self.grpc {
             grpc.over = true;
             grpc.wrote_image = self.progress.image().is_some();
@@ -164,7 +169,12 @@ impl BuildCall {
         if self.progress.limit_hit {
             self.add_caveat(Caveat::Truncated);
         }
+        let known = self.build.caveats.contains(&Caveat::OneDirection);
         self.over(gone);
+        // Without its request, that no answer to it was seen says nothing of directions.
+        if !requested && !known {
+            self.build.caveats.retain(|caveat| *caveat != Caveat::OneDirection);
+        }
     }
 
     /// Does the daemon's progress alone prove a build?

@@ -57,6 +57,8 @@ impl Synced {
 pub(crate) enum Folder {
     Dockerfile,
     Context,
+    /// What was asked for was not seen: told by the names of the files.
+    Unknown,
 }
 
 /// One call.
@@ -126,8 +128,13 @@ impl DiffCopy {
             magic: Vec::new(),
             kept: None,
         };
-        match self.folder {
-            Folder::Context => {
+        let is_dockerfile = match self.folder {
+            Folder::Dockerfile => true,
+            Folder::Context => false,
+            Folder::Unknown => open.name.to_ascii_lowercase().contains("dockerfile"),
+        };
+        match is_dockerfile {
+            false => {
                 let context = &mut synced.context;
                 if context.names.contains(&open.name) {
                     return;
@@ -138,7 +145,7 @@ impl DiffCopy {
                 }
                 context.names.push(open.name.clone());
             }
-            Folder::Dockerfile => {
+            true => {
                 let files = &mut synced.dockerfiles;
                 if files.len() >= MAX_DOCKERFILES {
                     return;
@@ -152,7 +159,8 @@ impl DiffCopy {
 
     /// `room` is that of a whole file; `None` where the packet is cut.
     fn data(&mut self, id: u64, data: &[u8], room: Option<usize>, synced: &mut Synced) {
-        if self.folder == Folder::Context {
+        let is_kept = self.open.get(&id).is_some_and(|open| open.kept.is_some());
+        if !is_kept && self.folder != Folder::Dockerfile {
             let bytes = u64::try_from(data.len()).unwrap_or(u64::MAX);
             synced.context.bytes = synced.context.bytes.saturating_add(bytes);
         }
@@ -174,7 +182,7 @@ impl DiffCopy {
 
     fn end(&mut self, id: u64, synced: &mut Synced) -> bool {
         let Some(open) = self.open.remove(&id) else { return false };
-        let is_context = self.folder == Folder::Context;
+        let is_context = open.kept.is_none();
         if is_context && is_program(&open.magic, open.runnable) {
             synced.context.executables.push(open.name);
         }

@@ -1,7 +1,9 @@
 //! Joins calls into builds: by the `Ref` that Solve, Status and the gateway's calls share, and by the
 //! session through which the files come.
 
-use tw_model::{ApiCall, Caveat, Evidence, FlowId, Observation, Secrets, Timestamp};
+use std::net::IpAddr;
+
+use tw_model::{ApiCall, Caveat, Endpoint, Evidence, FlowId, Observation, Secrets, Timestamp};
 use tw_proto::BodyEnd;
 
 use super::Delivery;
@@ -44,20 +46,30 @@ pub(crate) struct Hub {
     deliveries: Vec<Delivery>,
 }
 
+#[derive(Default)]
 struct Session {
-    /// The call that opened it.
-    api: ApiCall,
-    evidence: Evidence,
-    offers_files: bool,
-    midstream: bool,
+    /// Not there yet where the build that names it came first: clients send both at once.
+    opened: Option<Opened>,
     owner: Option<Owner>,
     synced: Synced,
 }
+
+/// The call that opened a session.
+#[derive(Clone)]
+pub(crate) struct Opened {
+    pub(crate) api: ApiCall,
+    pub(crate) evidence: Evidence,
+}
+
+/// Begins ids that stand for those that were not seen.
+pub(crate) const UNNAMED: char = '\0';
 
 /// A build that grows.
 pub(crate) struct GrpcBuild {
     pub(crate) call: BuildCall,
     flow: FlowId,
+    client: IpAddr,
+    daemon: Endpoint,
     evidence: Vec<Evidence>,
     /// Known to be a build; capability probes never are.
     real: bool,
@@ -65,6 +77,8 @@ pub(crate) struct GrpcBuild {
     prelude: Option<Prelude>,
     /// Its request was seen.
     requested: bool,
+    /// Its session is known.
+    has_session: bool,
     fresh: bool,
     over: bool,
 }
@@ -102,28 +116,24 @@ impl Hub {
     }
 
     /// `POST /session`, or the same over gRPC.
-    pub(crate) fn open_session(
-        &mut self,
-        key: SessionKey,
-        api: ApiCall,
-        offers_files: bool,
-        midstream: bool,
-        evidence: Evidence,
-    ) {
-        let (owner, synced) = match self.sessions.remove(&key) {
-            Some(known) => (known.owner, known.synced),
-            None => (None, Synced::default()),
-        };
-        let session = Session { api, evidence, offers_files, midstream, owner, synced };
-        self.sessions.insert(key, session);
+    pub(crate) fn open_session(&mut self, key: &SessionKey, opened: Opened) {
+        let call = opened.api.id;
+        let session = self.sessions.entry(key);
+        session.opened = Some(opened);
+        let Some(Owner::Grpc(serial)) = session.owner else { return };
+        if let Some(build) = self.builds.get_mut(&serial) {
+            build.has_session = true;
+            build.call.join(call);
+        }
     }
 
     /// A `/build` call names the session.
-    pub(crate) fn own(&mut self, key: SessionKey, owner: Owner) {
-        let Some(session) = self.sessions.get_mut(&key) else { return };
-        session.owner = Some(owner);
-        if let (Owner::Engine(build), false) = (owner, session.synced.is_empty()) {
-            self.deliveries.push((build, session.synced.clone()));
+    pub(crate) fn own(&mut self, key: &SessionKey, build: (FlowId, u64)) {
+        let session = self.sessions.entry(key);
+        session.owner = Some(Owner::Engine(build));
+        if !session.synced.is_empty() {
+            let synced = session.synced.clone();
+            self.deliveries.push((build, synced));
         }
     }
 
@@ -147,14 +157,18 @@ impl Hub {
     pub(crate) fn build_or_new(
         &mut self,
         api: &ApiCall,
-        midstream: bool,
+        missed: Caveat,
         reference: &str,
         at: Evidence,
     ) -> Option<&mut GrpcBuild> {
         if self.serial(api, reference).is_none() {
-            let serial = self.begin(api, at);
+            let known = if reference.starts_with(UNNAMED) {
+                self.latest(|build| build.flow == api.id.flow || build.lacks_progress(api))
+            } else {
+                self.latest(|build| !build.requested && build.lacks_progress(api))
+            };
+            let serial = known.unwrap_or_else(|| self.begin(api, at));
             self.name(api, reference, serial);
-            let missed = if midstream { Caveat::Midstream } else { Caveat::Gaps };
             self.builds.get_mut(&serial)?.call.add_caveat(missed);
         }
         self.build(api, reference)
@@ -164,7 +178,7 @@ impl Hub {
     pub(crate) fn solve(
         &mut self,
         api: &ApiCall,
-        midstream: bool,
+        missed: Caveat,
         solve: SolveRequest,
         at: Evidence,
     ) {
@@ -182,15 +196,19 @@ impl Hub {
         build.prelude = (!is_build).then(Prelude::default);
         build.call.add_attributes(&solve.attributes, solve.name.as_deref());
         build.call.define(solve.definition);
-        if midstream {
-            build.call.add_caveat(Caveat::Midstream);
+        if missed == Caveat::Midstream {
+            build.call.add_caveat(missed);
         }
         if is_build {
             build.is_build(at);
         }
-        if let Some(session) = key.and_then(|key| self.sessions.get_mut(&key)) {
+        if let Some(key) = key {
+            let session = self.sessions.entry(&key);
             session.owner = Some(Owner::Grpc(serial));
-            build.call.join(session.api.id);
+            if let Some(opened) = &session.opened {
+                build.has_session = true;
+                build.call.join(opened.api.id);
+            }
             if !session.synced.is_empty() {
                 build.call.synced(&session.synced);
             }
@@ -201,12 +219,12 @@ impl Hub {
     pub(crate) fn progress(
         &mut self,
         api: &ApiCall,
-        midstream: bool,
+        missed: Caveat,
         reference: &str,
         message: &[u8],
         at: Evidence,
     ) {
-        let Some(build) = self.build_or_new(api, midstream, reference, at) else { return };
+        let Some(build) = self.build_or_new(api, missed, reference, at) else { return };
         let fresh = build.call.progress(message, at.timestamp);
         if build.call.is_proven_by_progress() {
             build.fresh |= fresh;
@@ -244,19 +262,27 @@ impl Hub {
     }
 
     /// The daemon asks for files: a build works, whether its request was read or not.
-    pub(crate) fn session_is_used(&mut self, key: &SessionKey, at: Evidence) {
-        let Some(session) = self.sessions.get(key) else { return };
-        if session.owner.is_some() || !session.offers_files {
+    pub(crate) fn session_is_used(&mut self, key: &SessionKey, missed: Caveat, at: Evidence) {
+        let Some(Session { opened: Some(opened), owner: None, .. }) = self.sessions.get(key) else {
             return;
-        }
-        let (api, began, midstream) = (session.api.clone(), session.evidence, session.midstream);
-        let serial = self.begin(&api, began);
+        };
+        let Opened { api, evidence: began } = opened.clone();
+        let unjoined = |build: &GrpcBuild| !build.has_session && build.is_between(&api);
+        let known = if key.1.starts_with(UNNAMED) {
+            self.latest(unjoined)
+        } else {
+            self.latest(|build| !build.requested && unjoined(build))
+        };
+        let serial = known.unwrap_or_else(|| self.begin(&api, began));
         if let Some(session) = self.sessions.get_mut(key) {
             session.owner = Some(Owner::Grpc(serial));
         }
         self.changed.push(serial);
         let Some(build) = self.builds.get_mut(&serial) else { return };
-        build.call.add_caveat(if midstream { Caveat::Midstream } else { Caveat::Gaps });
+        build.has_session = true;
+        if !build.requested {
+            build.call.add_caveat(missed);
+        }
         build.is_build(began);
         build.note(at);
     }
@@ -337,10 +363,13 @@ impl Hub {
         let build = GrpcBuild {
             call: BuildCall::from_grpc(api, self.secrets),
             flow: api.id.flow,
+            client: api.client.ip,
+            daemon: api.daemon,
             evidence: vec![at],
             real: false,
             prelude: None,
             requested: false,
+            has_session: false,
             fresh: false,
             over: false,
         };
@@ -349,6 +378,12 @@ impl Hub {
         }
         self.begun.push(serial);
         serial
+    }
+
+    /// The build that began last of the open ones that fit; for calls that lost their names.
+    fn latest(&self, fits: impl Fn(&GrpcBuild) -> bool) -> Option<u64> {
+        let open = self.builds.iter().filter(|(_, build)| build.is_open() && fits(build));
+        open.last().map(|(serial, _)| *serial)
     }
 
     /// A build that its session alone told of.
@@ -386,6 +421,20 @@ impl GrpcBuild {
         self.call.add_caveat(Caveat::Gaps);
     }
 
+    /// May more come of it?
+    fn is_open(&self) -> bool {
+        let is_probe = !self.real && self.prelude.is_some_and(|prelude| prelude.ended);
+        !self.over && !is_probe && !self.call.has_ended()
+    }
+
+    fn is_between(&self, api: &ApiCall) -> bool {
+        self.client == api.client.ip && self.daemon == api.daemon
+    }
+
+    fn lacks_progress(&self, api: &ApiCall) -> bool {
+        self.is_between(api) && !self.call.is_proven_by_progress()
+    }
+
     fn is_prelude_for(&self, context: &str) -> bool {
         self.real && self.prelude.is_some() && self.call.fetches(context)
     }
@@ -398,7 +447,7 @@ impl GrpcBuild {
             self.call.grpc_status(status);
             self.call.grpc_end(BodyEnd::Complete, self.call.ended());
         }
-        self.call.grpc_over(gone);
+        self.call.grpc_over(gone, self.requested);
         self.fresh = true;
     }
 

@@ -18,13 +18,13 @@ mod solve;
 use std::collections::BTreeMap;
 
 use tw_model::{
-    ApiCall, CallId, Direction, Endpoint, Evidence, FlowId, Observation, Route, Secrets,
+    ApiCall, CallId, Caveat, Direction, Endpoint, Evidence, FlowId, Observation, Route, Secrets,
 };
-use tw_proto::{HttpEvent, HttpEventKind, HttpVersion, RequestHead};
+use tw_proto::{HttpEvent, HttpEventKind, HttpVersion, RequestHead, ResponseHead};
 
 pub(crate) use self::filesync::Synced;
 use self::grpc::Room;
-use self::hub::{Hub, Owner, SessionKey};
+use self::hub::{Hub, Opened, SessionKey, UNNAMED};
 pub(crate) use self::llb::Definition;
 use self::method::Method;
 pub(crate) use self::progress::Progress;
@@ -84,7 +84,7 @@ impl Buildkit {
         match event.kind {
             HttpEventKind::RequestHead(head) => self.request_head(conn, event, head, at, sink),
             HttpEventKind::ResponseHead(head) if head.version == HttpVersion::Http2 => {
-                self.answer_alone(conn, event, at, sink);
+                self.answer_alone(conn, event, head, at, sink);
             }
             _ => {}
         }
@@ -101,7 +101,7 @@ impl Buildkit {
     /// A `/build` call names its session: what came through it is given at once, the rest by
     /// [`deliveries`](Self::deliveries).
     pub(crate) fn own(&mut self, host: HostKey, session: &str, build: (FlowId, u64)) {
-        self.hub.own((host, session.to_owned()), Owner::Engine(build));
+        self.hub.own(&(host, session.to_owned()), build);
     }
 
     /// Files for `/build` calls that have come since this was last asked.
@@ -148,15 +148,14 @@ impl Buildkit {
         at: Evidence,
         sink: &mut dyn FnMut(Observation),
     ) {
-        let session_id = head.header("x-docker-expose-session-uuid");
-        if let (Some(id), true) = (session_id, head.target.ends_with("/session")) {
+        let is_session = head.method == "POST" && head.target.ends_with("/session");
+        if is_session && head.version != HttpVersion::Http2 {
             let api = api_call(conn, event, Some(head), at);
-            let key = (host_key(api.daemon, api.tag), bounded(id, 128));
-            let offers_files = head.headers.iter().any(|field| {
-                field.name == "x-docker-expose-session-grpc-method"
-                    && Method::of(&field.value) == Some(Method::DiffCopy)
-            });
-            self.hub.open_session(key.clone(), api, offers_files, conn.midstream, at);
+            let id = head.header("x-docker-expose-session-uuid");
+            let id = id.map_or_else(|| unnamed_session(conn), |id| bounded(id, 128));
+            let key = (host_key(api.daemon, api.tag), id);
+            let opened = Opened { api, evidence: at };
+            self.hub.open_session(&key, opened);
             if let Some(known) = self.conn(conn.flow, at, sink) {
                 known.session = Some(key);
             }
@@ -167,26 +166,34 @@ impl Buildkit {
         }
         let Some(method) = Method::of(&head.target) else { return };
         let api = api_call(conn, event, Some(head), at);
-        self.begin(conn, event, Rpc::new(method, api, conn.midstream, head), at, sink);
+        let missed = if conn.midstream { Caveat::Midstream } else { Caveat::Gaps };
+        self.begin(conn, event, Rpc::new(method, api, missed, head), at, sink);
     }
 
-    /// Of a connection that was joined in mid-stream only answers may be readable, because what
-    /// their requests' heads refer to was missed. BuildKit's progress is told by its shape.
+    /// Where requests were not captured, or their heads refer to what was missed, only answers are
+    /// readable. On a session's connection these are files; elsewhere BuildKit's progress is told by
+    /// its shape.
     fn answer_alone(
         &mut self,
         conn: &ConnFacts,
         event: &HttpEvent<'_>,
+        head: &ResponseHead,
         at: Evidence,
         sink: &mut dyn FnMut(Observation),
     ) {
         let known = self.conns.get(&conn.flow);
-        let has_call = known.is_some_and(|known| known.rpcs.contains_key(&event.exchange));
+        if known.is_some_and(|known| known.rpcs.contains_key(&event.exchange)) {
+            return;
+        }
+        let on_session = known.is_some_and(|known| known.session.is_some());
+        let is_grpc = head.header("content-type").is_some_and(is_grpc);
         let to_daemon = event.request_direction == Direction::ToResponder;
-        if has_call || !to_daemon || known.is_none() && !conn.midstream {
+        if to_daemon == on_session || known.is_none() && !conn.midstream && !is_grpc {
             return;
         }
         let api = api_call(conn, event, None, at);
-        self.begin(conn, event, Rpc::of_answer(api), at, sink);
+        let missed = if conn.midstream { Caveat::Midstream } else { Caveat::OneDirection };
+        self.begin(conn, event, Rpc::of_answer(api, missed, on_session), at, sink);
     }
 
     fn begin(
@@ -198,6 +205,9 @@ impl Buildkit {
         sink: &mut dyn FnMut(Observation),
     ) {
         let limit = self.calls_per_conn;
+        if rpc.is_file_copy() && event.request_direction == Direction::ToOpener {
+            self.ensure_session(conn, rpc.api(), at, sink);
+        }
         let Some(known) = self.conn(conn.flow, at, sink) else { return };
         rpc.join_session(known.session.as_ref());
         let oldest = if known.rpcs.len() >= limit { known.rpcs.pop_first() } else { None };
@@ -206,6 +216,26 @@ impl Buildkit {
             oldest.over(at, &mut self.room, &mut self.hub);
             self.calls_dropped = self.calls_dropped.saturating_add(1);
         }
+    }
+
+    /// A daemon asks its caller for files: the connection is a session, though the call that made it
+    /// one was missed.
+    fn ensure_session(
+        &mut self,
+        conn: &ConnFacts,
+        api: &ApiCall,
+        at: Evidence,
+        sink: &mut dyn FnMut(Observation),
+    ) {
+        let Some(known) = self.conn(conn.flow, at, sink) else { return };
+        if known.session.is_some() {
+            return;
+        }
+        let (client, daemon) = (api.daemon, api.client);
+        let key = (host_key(daemon, api.tag), unnamed_session(conn));
+        known.session = Some(key.clone());
+        let api = ApiCall { client, daemon, route: Route::Session, ..api.clone() };
+        self.hub.open_session(&key, Opened { api, evidence: at });
     }
 
     fn conn(
@@ -244,6 +274,16 @@ impl Buildkit {
     }
 }
 
+/// Stands for a session's id that was not seen; no client's can begin so.
+fn unnamed_session(conn: &ConnFacts) -> String {
+    format!("{UNNAMED}{}", conn.flow.0)
+}
+
+/// gRPC over HTTP/2, "Requests": `application/grpc`, `application/grpc+proto` and so on.
+pub(crate) fn is_grpc(content_type: &str) -> bool {
+    content_type.starts_with("application/grpc")
+}
+
 /// The call as every call is told; `head` is missing where only the answer was seen.
 fn api_call(
     conn: &ConnFacts,
@@ -273,6 +313,3 @@ fn api_call(
         complete: false,
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,11 +1,11 @@
 //! One call of BuildKit: its messages in both directions, and what they mean.
 
-use tw_model::{ApiCall, Direction, Evidence};
+use tw_model::{ApiCall, Caveat, Direction, Evidence};
 use tw_proto::{BodyEnd, Header, HttpEventKind, RequestHead};
 
 use super::filesync::{DiffCopy, Folder};
 use super::grpc::{Messages, Room};
-use super::hub::{Hub, SessionKey};
+use super::hub::{Hub, SessionKey, UNNAMED};
 use super::method::Method;
 use super::protobuf::Fields;
 use super::solve::{self, BridgeSolve, SolveRequest};
@@ -25,7 +25,8 @@ struct Call {
     /// `None` where the request was not seen.
     method: Option<Method>,
     api: ApiCall,
-    midstream: bool,
+    /// Why calls of its build may have been missed.
+    missed: Caveat,
     /// `Ref` of the build that it belongs to.
     reference: Option<String>,
     session: Option<SessionKey>,
@@ -35,26 +36,30 @@ struct Call {
 impl Rpc {
     /// gRPC over HTTP/2, "Requests". `buildkit-controlapi-buildid` names the build of a
     /// gateway's call.
-    pub(crate) fn new(method: Method, api: ApiCall, midstream: bool, head: &RequestHead) -> Self {
-        let mut rpc = Self::blank(Some(method), api, midstream);
+    pub(crate) fn new(method: Method, api: ApiCall, missed: Caveat, head: &RequestHead) -> Self {
+        let mut rpc = Self::blank(Some(method), api, missed);
         rpc.request.coding(head.header("grpc-encoding"));
         rpc.call.reference = head.header("buildkit-controlapi-buildid").map(|id| bounded(id, 128));
         rpc.call.copy = (method == Method::DiffCopy).then(|| {
-            let is_dockerfile = head.header("dir-name") == Some("dockerfile");
-            DiffCopy::new(if is_dockerfile { Folder::Dockerfile } else { Folder::Context })
+            DiffCopy::new(match head.header("dir-name") {
+                Some("dockerfile") => Folder::Dockerfile,
+                Some(_) => Folder::Context,
+                None => Folder::Unknown,
+            })
         });
         rpc
     }
 
-    /// Only its answer is seen.
-    pub(crate) fn of_answer(api: ApiCall) -> Self {
-        let mut rpc = Self::blank(None, api, true);
+    /// Only its answer is seen: on a session's connection files, else progress.
+    pub(crate) fn of_answer(api: ApiCall, missed: Caveat, on_session: bool) -> Self {
+        let mut rpc = Self::blank(on_session.then_some(Method::DiffCopy), api, missed);
+        rpc.call.copy = on_session.then(|| DiffCopy::new(Folder::Unknown));
         rpc.request_over = true;
         rpc
     }
 
-    fn blank(method: Option<Method>, api: ApiCall, midstream: bool) -> Self {
-        let call = Call { method, api, midstream, reference: None, session: None, copy: None };
+    fn blank(method: Option<Method>, api: ApiCall, missed: Caveat) -> Self {
+        let call = Call { method, api, missed, reference: None, session: None, copy: None };
         Self {
             request: Messages::default(),
             response: Messages::default(),
@@ -62,6 +67,16 @@ impl Rpc {
             response_over: false,
             call,
         }
+    }
+
+    /// Does it copy files?
+    pub(crate) const fn is_file_copy(&self) -> bool {
+        matches!(self.call.method, Some(Method::DiffCopy))
+    }
+
+    /// The call as every call is told.
+    pub(crate) const fn api(&self) -> &ApiCall {
+        &self.call.api
     }
 
     /// The session that its connection is.
@@ -134,7 +149,7 @@ impl Call {
     /// The daemon asks for files only once it builds.
     fn begins(&self, at: Evidence, hub: &mut Hub) {
         if let (Some(Method::DiffCopy), Some(session)) = (self.method, &self.session) {
-            hub.session_is_used(session, at);
+            hub.session_is_used(session, self.missed, at);
         }
     }
 
@@ -145,7 +160,7 @@ impl Call {
                 let mut solve = SolveRequest::read(message);
                 solve.reference.get_or_insert_with(|| unnamed(&self.api));
                 self.reference.clone_from(&solve.reference);
-                hub.solve(&self.api, self.midstream, solve, at);
+                hub.solve(&self.api, self.missed, solve, at);
             }
             Some(Method::Status) => self.reference = solve::reference(message),
             Some(Method::BridgeSolve) => {
@@ -185,7 +200,7 @@ impl Call {
                 }
             }
             Some(Method::Status) => self.progress(message, at, hub),
-            None if whole && is_progress(message) => {
+            None if whole && (self.reference.is_some() || is_progress(message)) => {
                 self.reference.get_or_insert_with(|| unnamed(&self.api));
                 self.progress(message, at, hub);
             }
@@ -200,7 +215,7 @@ impl Call {
 
     fn progress(&mut self, message: &[u8], at: Evidence, hub: &mut Hub) {
         let Some(id) = &self.reference else { return };
-        hub.progress(&self.api, self.midstream, id, message, at);
+        hub.progress(&self.api, self.missed, id, message, at);
     }
 
     /// gRPC over HTTP/2, "Responses": `grpc-status` in the trailers, or in a head without a body.
@@ -242,7 +257,7 @@ impl Call {
         act: impl FnOnce(&mut crate::build::BuildCall),
     ) {
         let Some(id) = &self.reference else { return };
-        if is_build && let Some(build) = hub.build_or_new(&self.api, self.midstream, id, at) {
+        if is_build && let Some(build) = hub.build_or_new(&self.api, self.missed, id, at) {
             act(&mut build.call);
             build.is_build(at);
         }
@@ -251,7 +266,7 @@ impl Call {
 
 /// Stands for a `Ref` that was not seen; no client's can begin so.
 fn unnamed(api: &ApiCall) -> String {
-    format!("\0{}:{}", api.id.flow.0, api.id.index)
+    format!("{UNNAMED}{}:{}", api.id.flow.0, api.id.index)
 }
 
 /// Has it the shape of `StatusResponse` with a vertex: 1 {1 digest, 3 name}?

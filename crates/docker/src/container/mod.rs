@@ -194,9 +194,10 @@ impl ContainerCall {
                 }
             }
             Kind::Wait => {
-                // The head of this answer comes at once; its body when the container has ended.
-                let exited = answer.field("StatusCode").is_some()
-                    || (self.libpod && matches!(answer, Json::Number(_)));
+                // The head of this answer comes at once; its body when the container has ended, or
+                // with -1 and an error when the caller waits no longer.
+                let exited = answer.field("StatusCode").is_some_and(is_exit_status)
+                    || (self.libpod && is_exit_status(&answer));
                 self.event.started = self.event.ended;
                 self.ready = exited;
             }
@@ -359,4 +360,9 @@ fn fill(event: &mut ContainerEvent, created: &Created) {
     event.cap_add = created.cap_add;
     event.user = created.user;
     event.risks = created.risks;
+}
+
+/// Docker Engine API v1.41, `ContainerWait`: -1 is no exit status.
+fn is_exit_status(value: &Json) -> bool {
+    value.number().is_some()
 }

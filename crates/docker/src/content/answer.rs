@@ -97,6 +97,7 @@ impl AnswerReader {
     }
 
     /// The next bytes of the answer.
+    #[cfg(test)]
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         self.push_with(bytes, &mut |_| {});
     }

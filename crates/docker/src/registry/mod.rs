@@ -79,33 +79,7 @@ impl Registries {
         }
         let Some(repository) = self.repositories.get_mut(&step.place) else { return };
         repository.forget_idle(step, sink);
-        let tells = match &step.deed {
-            Deed::Resolved { reference, digest } => {
-                if let Some(image) = repository.pulled(step, reference, digest.as_deref()) {
-                    image.resolved(digest.as_deref());
-                }
-                None
-            }
-            Deed::Manifest { reference, digest, manifest } => {
-                let image = repository.pulled(step, reference, digest.as_deref());
-                image.map(|image| {
-                    image.manifest(digest.as_deref(), manifest.clone());
-                    image
-                })
-            }
-            Deed::Content { digest } => {
-                let image = repository.holder(step, digest);
-                image.and_then(|image| image.content(digest, step.bytes).then_some(image))
-            }
-            Deed::Upload { id, digest } => {
-                repository.upload(step, id, digest.as_deref());
-                None
-            }
-            Deed::Published { reference, digest, manifest } => {
-                repository.published(step, reference, digest.as_deref(), manifest.clone())
-            }
-        };
-        if let Some(image) = tells {
+        if let Some(image) = repository.take(step) {
             image.tell(step.last, sink);
         }
         if repository.images.len() > MAX_IMAGES {
@@ -132,6 +106,33 @@ impl Registries {
 }
 
 impl Repository {
+    /// Takes one step; gives the image that there is more to tell of.
+    fn take(&mut self, step: &Step) -> Option<&mut Image> {
+        match &step.deed {
+            Deed::Resolved { reference, digest } => {
+                let image = self.pulled(step, reference, digest.as_deref())?;
+                image.resolved(digest.as_deref());
+                None
+            }
+            Deed::Manifest { reference, digest, manifest } => {
+                let image = self.pulled(step, reference, digest.as_deref())?;
+                image.manifest(digest.as_deref(), manifest.clone());
+                Some(image)
+            }
+            Deed::Content { digest } => {
+                let image = self.holder(step, digest)?;
+                image.content(digest, step.bytes).then_some(image)
+            }
+            Deed::Upload { id, digest } => {
+                self.upload(step, id, digest.as_deref());
+                None
+            }
+            Deed::Published { reference, digest, manifest } => {
+                self.published(step, reference, digest.as_deref(), manifest.clone())
+            }
+        }
+    }
+
     /// The pull that this manifest belongs to: of a digest, the image that names it; of a tag, the
     /// one that resolved it, unless it has moved on to another digest.
     fn pulled(&mut self, step: &Step, reference: &str, digest: Option<&str>) -> Option<&mut Image> {

@@ -48,7 +48,7 @@ impl Reference {
         if repository.is_empty() || repository.ends_with('/') {
             return None;
         }
-        let reference = digest.or(tag.filter(|tag| is_tag(tag))).map(str::to_owned);
+        let reference = digest.or_else(|| tag.filter(|tag| is_tag(tag))).map(str::to_owned);
         Some(Self { registry: host_port(host, 443)?, repository, reference })
     }
 }

@@ -1,5 +1,7 @@
 //! The protocol readers, and the Docker API behind them.
 
+use std::collections::BTreeMap;
+
 use tw_docker::{Api, ConnFacts};
 use tw_model::{Direction, FlowId, NetworkTag, Protocol, Secrets};
 use tw_proto::{Event, HttpEvent, HttpEventKind, Limits, Reader};
@@ -10,16 +12,43 @@ use crate::input::{Input, endpoint, evidence};
 /// (two bytes of length), 1 for the end of the direction, else data (a block). 255 as the port's high
 /// byte means that the start was not seen.
 ///
-/// How the data is cut changes nothing of what is told.
+/// Of each message, a head comes before all else where it is readable, and nothing after the end.
 pub fn protocols(input: &[u8]) {
-    let whole = told(input, usize::MAX);
-    for size in [1, 7] {
-        let cut = told(input, size);
-        for (number, (whole, cut)) in whole.iter().zip(&cut).enumerate() {
-            assert_eq!(whole, cut, "event {number}, cut into pieces of {size}");
+    let mut messages = BTreeMap::new();
+    converse(input, &mut |event| {
+        if let Event::Http(http) = event
+            && http.via.is_none()
+        {
+            follow(&mut messages, &http);
         }
-        assert_eq!(whole.len(), cut.len(), "cut into pieces of {size}");
-    }
+    });
+}
+
+/// How far a message has come.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+enum Progress {
+    Nothing,
+    Body,
+    End,
+}
+
+fn follow(messages: &mut BTreeMap<(u64, bool), Progress>, http: &HttpEvent<'_>) {
+    let (is_response, at_most, next) = match http.kind {
+        HttpEventKind::RequestHead(_) => (false, Progress::Nothing, Progress::Body),
+        HttpEventKind::RequestBody(_) | HttpEventKind::RequestGap(_) => {
+            (false, Progress::Body, Progress::Body)
+        }
+        HttpEventKind::RequestEnd(_) => (false, Progress::Body, Progress::End),
+        HttpEventKind::ResponseHead(_) => (true, Progress::Nothing, Progress::Body),
+        HttpEventKind::ResponseBody(_) | HttpEventKind::ResponseGap(_) => {
+            (true, Progress::Body, Progress::Body)
+        }
+        HttpEventKind::ResponseEnd(_) => (true, Progress::Body, Progress::End),
+        _ => return,
+    };
+    let progress = messages.entry((http.exchange, is_response)).or_insert(Progress::Nothing);
+    assert!(*progress <= at_most, "after {progress:?}: {http:?}");
+    *progress = next;
 }
 
 /// The same conversation on the Docker API's port, read as its API.
@@ -36,7 +65,7 @@ pub fn docker_api(input: &[u8]) {
         hash: true,
     };
     let mut number = 0;
-    converse(input, usize::MAX, &mut |event| {
+    converse(input, &mut |event| {
         number += 1;
         if let Event::Http(http) = event {
             api.http(&facts, &http, evidence(number, number), &mut |_| {});
@@ -46,7 +75,7 @@ pub fn docker_api(input: &[u8]) {
     api.finish(&mut |_| {});
 }
 
-fn converse(input: &[u8], size: usize, sink: &mut dyn FnMut(Event<'_>)) {
+fn converse(input: &[u8], sink: &mut dyn FnMut(Event<'_>)) {
     let mut input = Input::new(input);
     let port = input.u16();
     let (opener, responder) = (endpoint(1, 40_000), endpoint(2, port));
@@ -73,48 +102,12 @@ fn converse(input: &[u8], size: usize, sink: &mut dyn FnMut(Event<'_>)) {
             }
             1 => {}
             _ => {
-                for piece in input.block().chunks(size).filter(|_| !over) {
-                    reader.data(direction, piece, sink);
+                let block = input.block();
+                if !block.is_empty() && !over {
+                    reader.data(direction, block, sink);
                 }
             }
         }
     }
     reader.close(sink);
-}
-
-/// Everything that is told, adjacent pieces of one body joined.
-fn told(input: &[u8], size: usize) -> Vec<String> {
-    let mut events: Vec<String> = Vec::new();
-    let mut body: Option<(String, Vec<u8>)> = None;
-    let close = |body: &mut Option<(String, Vec<u8>)>, events: &mut Vec<String>| {
-        if let Some((of, bytes)) = body.take() {
-            events.push(format!("{of} {bytes:?}"));
-        }
-    };
-    converse(input, size, &mut |event| {
-        if let Event::Http(http) = &event
-            && let Some((kind, bytes)) = piece(http)
-        {
-            let of = format!("{} {kind}", http.exchange);
-            if body.as_ref().is_some_and(|(before, _)| *before != of) {
-                close(&mut body, &mut events);
-            }
-            body.get_or_insert((of, Vec::new())).1.extend(bytes);
-            return;
-        }
-        close(&mut body, &mut events);
-        events.push(format!("{event:?}"));
-    });
-    close(&mut body, &mut events);
-    events
-}
-
-fn piece<'a>(http: &HttpEvent<'a>) -> Option<(&'static str, &'a [u8])> {
-    match http.kind {
-        HttpEventKind::RequestBody(bytes) => Some(("request", bytes)),
-        HttpEventKind::ResponseBody(bytes) => Some(("response", bytes)),
-        HttpEventKind::Upstream { direction: Direction::ToResponder, bytes } => Some(("up", bytes)),
-        HttpEventKind::Upstream { direction: Direction::ToOpener, bytes } => Some(("down", bytes)),
-        _ => None,
-    }
 }

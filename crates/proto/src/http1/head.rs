@@ -77,6 +77,18 @@ impl Head {
         }
     }
 
+    /// The rest of the head is missing: what came of it, as far as it is whole. Of a request line
+    /// that is cut off in its query, the parameters that came.
+    pub(crate) fn cut_off(&mut self, role: Role) -> Option<Complete> {
+        if self.first.is_none() && role == Role::Request {
+            self.first = cut_request_line(self.line.partial()).map(First::Request);
+        }
+        match self.complete() {
+            HeadStep::Complete(complete, _) => Some(complete),
+            _ => None,
+        }
+    }
+
     fn unfinished(&self, role: Role) -> HeadStep {
         if self.first.is_some() {
             return HeadStep::More;
@@ -110,6 +122,19 @@ impl Head {
         };
         HeadStep::Complete(complete, fields.over)
     }
+}
+
+/// A method, and a target of which at least the path is whole.
+fn cut_request_line(partial: &[u8]) -> Option<RequestLine> {
+    let text = std::str::from_utf8(partial).ok()?;
+    let (_, target) = text.split_once(' ')?;
+    let whole = match target.split_once(' ') {
+        Some((target, _)) => target,
+        None => target.get(..target.rfind(['?', '&'])?)?,
+    };
+    let end = text.len().saturating_sub(target.len()).saturating_add(whole.len());
+    let line = format!("{} HTTP/1.1", text.get(..end)?);
+    request_line(line.as_bytes()).filter(|_| super::line::looks_like_request(line.as_bytes()))
 }
 
 fn first(role: Role, line: Line<'_>) -> Option<First> {

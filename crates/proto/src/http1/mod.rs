@@ -116,7 +116,12 @@ impl Http1 {
                 }
             }
             Phase::Held(held) => held.missing = held.missing.saturating_add(len),
-            Phase::Head(_) | Phase::Resync(_) => side.lose(),
+            Phase::Head(head) => {
+                let head = head.cut_off(role);
+                side.lose();
+                self.begin_cut(head, len, out);
+            }
+            Phase::Resync(_) => side.lose(),
             Phase::Upstream(_) | Phase::Done => {}
         }
     }
@@ -266,6 +271,27 @@ impl Http1 {
         };
         out.http(exchange, self.request_direction, HttpEventKind::RequestHead(head));
         self.begin_body(Role::Request, exchange, &head.headers, framing, out);
+    }
+
+    /// A head of which the end is missing: it is told as far as it came, and that nothing of what
+    /// follows is known.
+    fn begin_cut(&mut self, head: Option<Complete>, missing: u64, out: &mut Out<'_>) {
+        let direction = self.request_direction;
+        match head {
+            Some(Complete::Request(head)) => {
+                let pending = self.pairing.request(&head, self.responses.lost, out);
+                out.http(pending.exchange, direction, HttpEventKind::RequestHead(&head));
+                out.http(pending.exchange, direction, HttpEventKind::RequestGap(missing));
+                out.http(pending.exchange, direction, HttpEventKind::RequestEnd(BodyEnd::Cut));
+            }
+            Some(Complete::Response(head)) if head.status >= 200 => {
+                let (exchange, _) = self.pairing.response(out);
+                out.http(exchange, direction, HttpEventKind::ResponseHead(&head));
+                out.http(exchange, direction, HttpEventKind::ResponseGap(missing));
+                out.http(exchange, direction, HttpEventKind::ResponseEnd(BodyEnd::Cut));
+            }
+            Some(Complete::Response(_)) | None => {}
+        }
     }
 
     fn begin_body(

@@ -294,15 +294,47 @@ fn a_hole_in_a_coded_body_loses_the_rest_of_it() {
 }
 
 #[test]
-fn a_hole_in_a_head_gives_no_request_and_reading_goes_on_at_the_next() {
+fn a_head_with_a_hole_is_told_as_far_as_it_came_and_reading_goes_on_at_the_next() {
     let lines = read(&[
-        up("GET /lost HTTP/1.1\r\nHo"),
+        up("GET /cut HTTP/1.1\r\nHost: h\r\nX: yz"),
         Feed::Gap(UP, 7),
         up("ng: 1\r\n\r\n"),
         up("GET /found HTTP/1.1\r\n\r\n"),
-        down("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
+        down("HTTP/1.1 200 OK\r\nA: b\r\nCont"),
+        Feed::Gap(DOWN, 9),
+        down("HTTP/1.1 404 x\r\nContent-Length: 0\r\n\r\n"),
     ]);
-    assert_eq!(lines[0], "0 > GET /found HTTP/1.1 host=-");
+    assert_eq!(
+        lines,
+        [
+            "0 > GET /cut HTTP/1.1 host=h",
+            "0 > gap 7",
+            "0 > Cut",
+            "1 > GET /found HTTP/1.1 host=-",
+            "1 > Complete",
+            "0 < HTTP/1.1 200",
+            "0 < gap 9",
+            "0 < Cut",
+            "1 < HTTP/1.1 404",
+            "1 < Complete",
+        ]
+    );
+}
+
+#[test]
+fn a_request_line_with_a_hole_keeps_whole_parameters_only() {
+    for (line, told) in [
+        ("POST /build?a=1&b=2&c", "/build?a=1&b=2"),
+        ("POST /build?a=1", "/build"),
+        ("POST /build?a=1 HT", "/build?a=1"),
+        ("POST /build?", "/build"),
+    ] {
+        let lines = read(&[up(line), Feed::Gap(UP, 7)]);
+        assert_eq!(lines[0], format!("0 > POST {told} HTTP/1.1 host=-"), "{line}");
+    }
+    for line in ["POST /buil", "POST", "PO/ST ?a&", "POST a b ?c", "POST \u{1}?a"] {
+        assert!(read(&[up(line), Feed::Gap(UP, 7)]).is_empty(), "{line}");
+    }
 }
 
 #[test]

@@ -47,6 +47,19 @@ pub(super) enum Step<'a> {
     TooLong,
 }
 
+/// What missing bytes were.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Missing {
+    /// Data of that stream.
+    Data(u32),
+    /// Nothing that matters.
+    Nothing,
+    /// The end of a frame that is collected, of which this came; true if nothing else is missing.
+    EndOf(FrameHeader, Vec<u8>, bool),
+    /// Not known.
+    Unknown,
+}
+
 /// The frames of one direction.
 #[derive(Debug, Default)]
 pub(super) struct Frames {
@@ -177,24 +190,31 @@ impl Frames {
         }
     }
 
-    /// Missing bytes: the stream whose data they were, or `None` inside when they were nobody's;
-    /// outer `None` where it is not known what they were.
-    pub(super) const fn gap(&mut self, len: u64) -> Option<Option<u32>> {
+    /// Says what missing bytes were.
+    pub(super) fn gap(&mut self, len: u64) -> Missing {
         match &mut self.state {
-            State::Data { frame, left, .. } if *left as u64 >= len => {
+            State::Data { frame, left, .. } if u64::from(*left) >= len => {
                 // In range: not above `left`.
                 #[expect(clippy::cast_possible_truncation, reason = "not above `left`, a u32")]
                 let len = len as u32;
                 *left -= len;
-                Some(Some(frame.stream))
+                Missing::Data(frame.stream)
             }
-            State::Padding { left, .. } | State::Skip(left) if *left as u64 >= len => {
+            State::Collect(frame, payload) => {
+                let (frame, payload) = (*frame, std::mem::take(payload));
+                let came = u64::try_from(payload.len()).unwrap_or(u64::MAX);
+                let left = u64::from(frame.len).saturating_sub(came).checked_sub(len);
+                let left = left.and_then(|left| u32::try_from(left).ok());
+                self.state = left.map_or(State::Header, State::Skip);
+                Missing::EndOf(frame, payload, left.is_some())
+            }
+            State::Padding { left, .. } | State::Skip(left) if u64::from(*left) >= len => {
                 #[expect(clippy::cast_possible_truncation, reason = "not above `left`, a u32")]
                 let len = len as u32;
                 *left -= len;
-                Some(None)
+                Missing::Nothing
             }
-            _ => None,
+            _ => Missing::Unknown,
         }
     }
 

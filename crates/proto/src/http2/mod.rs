@@ -15,8 +15,8 @@ use tw_model::{AnomalyKind, Direction};
 
 pub(crate) use self::frame::looks_like_frames;
 use self::frame::{
-    CONTINUATION, END_HEADERS, END_STREAM, FrameHeader, Frames, HAS_PRIORITY, HEADERS, PADDED,
-    PUSH_PROMISE, RST_STREAM, Step,
+    CONTINUATION, END_HEADERS, END_STREAM, FrameHeader, Frames, HAS_PRIORITY, HEADERS, Missing,
+    PADDED, PUSH_PROMISE, RST_STREAM, Step,
 };
 use self::hpack::{Decoder, Failure};
 use self::stream::{Message, Part, Streams};
@@ -130,27 +130,66 @@ impl Http2 {
         let Some(half) = self.halves.get_mut(direction.index()) else {
             return;
         };
-        let part = part_of(self.request_direction, direction);
-        let toward = self.request_direction.unwrap_or(direction);
-        match half.frames.gap(len) {
-            _ if half.start == Start::Done => {}
-            Some(Some(id)) if half.start == Start::Frames => {
+        if half.start == Start::Done {
+            return;
+        }
+        let missing =
+            if half.start == Start::Frames { half.frames.gap(len) } else { Missing::Unknown };
+        match missing {
+            Missing::Data(id) => {
+                let part = part_of(self.request_direction, direction);
+                let toward = self.request_direction.unwrap_or(direction);
                 if let (Some(part), Some(stream)) = (part, self.streams.get_mut(id)) {
                     stream.gap(part, toward, len, out);
                 }
             }
-            Some(None) if half.start == Start::Frames => {}
-            _ => {
-                let mut decoder = std::mem::take(&mut half.decoder);
-                decoder.forget(out.limits);
-                *half = Half { start: Start::Lost, decoder, ..Half::default() };
-                let Some(part) = part else {
-                    return;
-                };
-                for stream in self.streams.values_mut() {
-                    stream.gap(part, toward, len, out);
+            Missing::Nothing => {}
+            Missing::EndOf(frame, payload, alone) => {
+                self.cut_block(direction, frame, &payload, out);
+                if !alone {
+                    self.lose(direction, len, out);
                 }
             }
+            Missing::Unknown => self.lose(direction, len, out),
+        }
+    }
+
+    /// Where frames begin, and what header blocks refer to, is no longer known in that direction.
+    fn lose(&mut self, direction: Direction, len: u64, out: &mut Out<'_>) {
+        let Some(half) = self.halves.get_mut(direction.index()) else { return };
+        let mut decoder = std::mem::take(&mut half.decoder);
+        decoder.forget(out.limits);
+        *half = Half { start: Start::Lost, decoder, ..Half::default() };
+        let toward = self.request_direction.unwrap_or(direction);
+        let Some(part) = part_of(self.request_direction, direction) else { return };
+        for stream in self.streams.values_mut() {
+            stream.gap(part, toward, len, out);
+        }
+    }
+
+    /// A header block of which the end is missing: the fields that came are told, and later blocks
+    /// may refer to what did not.
+    fn cut_block(
+        &mut self,
+        direction: Direction,
+        frame: FrameHeader,
+        payload: &[u8],
+        out: &mut Out<'_>,
+    ) {
+        let Some(half) = self.halves.get_mut(direction.index()) else { return };
+        let bytes = match (frame.kind, half.block.take()) {
+            (HEADERS, None) => fragment(frame, payload, false, false).unwrap_or_default().to_vec(),
+            (CONTINUATION, Some(block)) if block.stream == frame.stream && !block.promise => {
+                [block.bytes.as_slice(), payload].concat()
+            }
+            (RST_STREAM, None) => return,
+            _ => Vec::new(),
+        };
+        let fields = half.decoder.decode_cut(&bytes, out.limits);
+        half.decoder.forget(out.limits);
+        self.fields(direction, frame.stream, fields, out);
+        if frame.kind == HEADERS && frame.has(END_STREAM) {
+            self.end_stream(direction, frame.stream, out);
         }
     }
 
@@ -234,7 +273,7 @@ impl Http2 {
             return Err(Failure::Malformed);
         }
         let promise = frame.kind == PUSH_PROMISE;
-        let fragment = fragment(frame, payload, promise).ok_or(Failure::Malformed)?;
+        let fragment = fragment(frame, payload, promise, true).ok_or(Failure::Malformed)?;
         let end_stream = frame.has(END_STREAM) && !promise;
         let block = Block { stream: frame.stream, end_stream, promise, bytes: fragment.to_vec() };
         if frame.has(END_HEADERS) {
@@ -283,24 +322,31 @@ impl Http2 {
         if decoded.over {
             self.limit(out);
         }
-        let fields = decoded.fields;
-        if self.request_direction.is_none() {
-            self.request_direction = role_by_fields(direction, &fields);
-        }
-        let Some(part) = part_of(self.request_direction, direction) else {
-            return Ok(());
-        };
         if block.promise {
             return Ok(());
         }
-        match part {
-            Part::Request => self.request_fields(direction, block.stream, fields, out),
-            Part::Response => self.response_fields(direction.reversed(), block.stream, fields, out),
-        }
+        self.fields(direction, block.stream, decoded.fields, out);
         if block.end_stream {
             self.end_stream(direction, block.stream, out);
         }
         Ok(())
+    }
+
+    fn fields(
+        &mut self,
+        direction: Direction,
+        stream: u32,
+        fields: Vec<Header>,
+        out: &mut Out<'_>,
+    ) {
+        if self.request_direction.is_none() {
+            self.request_direction = role_by_fields(direction, &fields);
+        }
+        match part_of(self.request_direction, direction) {
+            Some(Part::Request) => self.request_fields(direction, stream, fields, out),
+            Some(Part::Response) => self.response_fields(direction.reversed(), stream, fields, out),
+            None => {}
+        }
     }
 
     fn request_fields(
@@ -441,8 +487,8 @@ fn role_by_fields(direction: Direction, fields: &[Header]) -> Option<Direction> 
     }
 }
 
-/// The field block fragment of a HEADERS or PUSH_PROMISE frame.
-fn fragment(frame: FrameHeader, payload: &[u8], promise: bool) -> Option<&[u8]> {
+/// The field block fragment of a HEADERS or PUSH_PROMISE frame, of which the end may be missing.
+fn fragment(frame: FrameHeader, payload: &[u8], promise: bool, whole: bool) -> Option<&[u8]> {
     let mut cursor = Cursor::new(payload);
     let padding = if frame.has(PADDED) { cursor.u8()? } else { 0 };
     if promise {
@@ -450,7 +496,8 @@ fn fragment(frame: FrameHeader, payload: &[u8], promise: bool) -> Option<&[u8]> 
     } else if frame.has(HAS_PRIORITY) {
         cursor.take(5)?;
     }
-    let len = cursor.rest().len().checked_sub(usize::from(padding))?;
+    let padding = if whole { usize::from(padding) } else { 0 };
+    let len = cursor.rest().len().checked_sub(padding)?;
     cursor.take(len)
 }
 

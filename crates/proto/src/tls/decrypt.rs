@@ -126,7 +126,7 @@ impl Decryption {
     /// Reads on in both directions, as long as one of them gets somewhere.
     fn run(&mut self, sink: &mut Sink<'_>) {
         let both = [Direction::ToResponder, Direction::ToOpener];
-        while both.into_iter().fold(false, |any, direction| self.advance(direction, sink) || any) {}
+        while both.map(|direction| self.advance(direction, sink)).contains(&true) {}
         for direction in both {
             let limit = length(self.limits.ciphertext_bytes);
             let side = self.side(direction);

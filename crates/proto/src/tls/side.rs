@@ -172,7 +172,7 @@ impl Side {
     pub(super) fn search(&mut self) -> Option<Found> {
         loop {
             let rest = self.buffer.get(self.taken..)?;
-            let Some((&header, rest)) = rest.split_first_chunk::<5>() else { return None };
+            let (&header, rest) = rest.split_first_chunk::<5>()?;
             let len = usize::from(u16::from_be_bytes([header[3], header[4]]));
             let plausible =
                 matches!(header, [21..=23, 3, 3, ..]) && (1..=RECORD_BYTES).contains(&len);

@@ -66,9 +66,9 @@ impl Hole {
         self.segments.first_key_value().map(|(&position, _)| position)
     }
 
-    /// The packet that carried the first segment held.
-    pub(crate) fn first_evidence(&self) -> Option<Evidence> {
-        self.segments.first_key_value().map(|(_, held)| held.evidence)
+    /// As [`Self::first`], with the packet that carried it.
+    pub(crate) fn first_with_evidence(&self) -> Option<(u64, Evidence)> {
+        self.segments.first_key_value().map(|(&position, held)| (position, held.evidence))
     }
 
     /// Behind the last byte held.

@@ -5,6 +5,7 @@
 
 mod handshake;
 mod hole;
+mod joined;
 mod order;
 mod overdue;
 mod side;
@@ -130,7 +131,7 @@ impl Tcp {
 
     /// Everything held is handed on, with gaps in between.
     pub(crate) fn flush<S, F: Sink<S>>(&mut self, step: &mut Step<'_, S, F>) {
-        self.start_both(step);
+        self.begin(step);
         for direction in self.earliest_first() {
             self.side_mut(direction).give_up_all(step, direction);
         }
@@ -154,36 +155,13 @@ impl Tcp {
             return self.verdict(step);
         }
         if self.sides.iter().any(|side| side.start_is_due(step.now)) {
-            self.start_both(step);
+            self.begin(step);
         }
         let resetting = self.reset_by.is_some();
         for direction in DIRECTIONS {
             self.side_mut(direction).review(step, direction, resetting);
         }
         self.verdict(step)
-    }
-
-    /// Both directions begin with what is held, in the order in which it was captured: an answer
-    /// stays behind its question.
-    fn start_both<S, F: Sink<S>>(&mut self, step: &mut Step<'_, S, F>) {
-        for side in &mut self.sides {
-            side.begin_at_first_held();
-        }
-        loop {
-            let ready = DIRECTIONS.map(|direction| self.side(direction).ready());
-            let direction = match ready {
-                [Some(a), Some(b)] if b < a => Direction::ToOpener,
-                [Some(_), _] => Direction::ToResponder,
-                [None, Some(_)] => Direction::ToOpener,
-                [None, None] => break,
-            };
-            if !self.side_mut(direction).drain_one(step, direction) {
-                break;
-            }
-        }
-        for direction in self.earliest_first() {
-            self.side_mut(direction).start_at_first_held(step, direction);
-        }
     }
 
     /// When the earliest hole is due by the table's clock.

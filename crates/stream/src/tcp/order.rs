@@ -5,7 +5,7 @@
 //! that is the same for bytes that are still held and for those that are not. That they differ is an
 //! anomaly in itself: it is told for bytes that are held, and for the latest 4 KiB handed on.
 
-use tw_model::{AnomalyKind, Direction, Evidence};
+use tw_model::{AnomalyKind, Direction};
 
 use super::hole::{Held, charge, slice};
 use super::side::Side;
@@ -118,46 +118,31 @@ impl Side {
 
     /// Hands on what is held and no longer waits for anything.
     pub(super) fn drain<S, F: Sink<S>>(&mut self, step: &mut Step<'_, S, F>, direction: Direction) {
-        while self.drain_one(step, direction) {}
-    }
-
-    /// One piece of what is held and no longer waits, or what was cut off behind one.
-    pub(super) fn drain_one<S, F: Sink<S>>(
-        &mut self,
-        step: &mut Step<'_, S, F>,
-        direction: Direction,
-    ) -> bool {
-        let Some(hole) = self.hole.as_mut().filter(|_| self.started) else { return false };
-        let first = hole.first();
-        let cut_until = hole.cut_until;
-        if first.is_some_and(|first| first <= self.next) {
-            let Some((at, held)) = hole.pop_first() else { return false };
-            self.deliver_held(step, direction, at, &held);
-            return true;
-        }
-        if cut_until > self.next {
-            let until = first.map_or(cut_until, |first| first.min(cut_until));
-            let until = if self.fin { until.min(self.end) } else { until };
-            let further = until > self.next;
-            if further {
+        while self.started {
+            let Some(hole) = &mut self.hole else { return };
+            let first = hole.first();
+            let cut_until = hole.cut_until;
+            if first.is_some_and(|first| first <= self.next) {
+                let Some((at, held)) = hole.pop_first() else { return };
+                self.deliver_held(step, direction, at, &held);
+            } else if cut_until > self.next {
+                let until = first.map_or(cut_until, |first| first.min(cut_until));
+                let until = if self.fin { until.min(self.end) } else { until };
+                if until <= self.next {
+                    return;
+                }
                 self.skip_to(step, direction, until);
+            } else {
+                let waits = first.is_some() || self.next < self.end || self.lost_tail();
+                if !waits {
+                    self.hole = None;
+                }
+                return;
             }
-            return further;
         }
-        let waits = first.is_some() || self.next < self.end || self.lost_tail();
-        if !waits {
-            self.hole = None;
-        }
-        false
     }
 
-    /// The packet of the piece that is next to be handed on.
-    pub(super) fn ready(&self) -> Option<Evidence> {
-        let hole = self.hole.as_ref().filter(|_| self.started)?;
-        hole.first_evidence().filter(|_| hole.first().is_some_and(|first| first <= self.next))
-    }
-
-    fn deliver_held<S, F: Sink<S>>(
+    pub(super) fn deliver_held<S, F: Sink<S>>(
         &mut self,
         step: &mut Step<'_, S, F>,
         direction: Direction,

@@ -74,26 +74,6 @@ impl Side {
             })
     }
 
-    /// The lowest byte held is the first.
-    pub(crate) fn start_at_first_held<S, F: Sink<S>>(
-        &mut self,
-        step: &mut Step<'_, S, F>,
-        direction: Direction,
-    ) {
-        self.begin_at_first_held();
-        self.drain(step, direction);
-        self.reach_end(step, direction);
-    }
-
-    /// As [`start_at_first_held`](Self::start_at_first_held), with nothing handed on yet.
-    pub(crate) fn begin_at_first_held(&mut self) {
-        if self.started || self.hole.is_none() {
-            return;
-        }
-        let end = if self.end == 0 { self.next } else { self.end };
-        self.start(self.first_held().unwrap_or(end));
-    }
-
     /// Everything missing is a gap.
     pub(crate) fn give_up_all<S, F: Sink<S>>(
         &mut self,

@@ -179,6 +179,15 @@ impl Run {
         all
     }
 
+    /// The payload of both directions in the order in which it was told.
+    pub fn pieces(&self) -> Vec<Vec<u8>> {
+        let piece = |told: Told| match told {
+            Told::Data(_, _, bytes) => Some(bytes),
+            _ => None,
+        };
+        self.told().into_iter().filter_map(piece).collect()
+    }
+
     pub fn gaps(&self) -> Vec<Told> {
         self.told().into_iter().filter(|told| matches!(told, Told::Gap(..))).collect()
     }

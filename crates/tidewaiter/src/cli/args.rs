@@ -102,6 +102,10 @@ pub(crate) struct Learn {
     pub(crate) captures: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) place: Place,
+    /// Commit nothing: write what would be learned to this file, for editing; `seen import` takes
+    /// the edited file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) review: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) reading: Reading,
 }

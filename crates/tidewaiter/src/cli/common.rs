@@ -11,8 +11,8 @@ use tw_store::{Memory, Options, Overlay, Store};
 use super::args::{Place, Reading};
 use super::progress::Progress;
 use crate::pipeline::{Outcome, Pipeline};
-use crate::report::Sources;
 use crate::report::escape::terminal;
+use crate::report::{Sources, links};
 use crate::settings::{Settings, SettingsError};
 
 /// A longer line is none of a key log's; it is read in pieces.
@@ -109,7 +109,9 @@ pub(crate) fn read<M: Memory>(
     if let Some(error) = failed {
         return Err(error);
     }
-    let warnings: Vec<String> = inputs.take_warnings().iter().map(ToString::to_string).collect();
+    let mut warnings: Vec<String> =
+        inputs.take_warnings().iter().map(ToString::to_string).collect();
+    warnings.extend(links::unread(&outcome.counters.wire.unknown_links));
     for warning in &warnings {
         tracing::warn!("{}", terminal(warning));
     }

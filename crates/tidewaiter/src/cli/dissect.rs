@@ -10,7 +10,7 @@ use super::Ended;
 use super::args::Dissect;
 use super::common;
 use crate::engine::{Engine, Limits};
-use crate::report::{Sources, json, lines};
+use crate::report::{Sources, escape, json, lines, links};
 
 pub(crate) fn run(args: &Dissect) -> anyhow::Result<Ended> {
     let mut engine = Engine::new(Limits::default(), Secrets::Redact);
@@ -41,8 +41,9 @@ pub(crate) fn run(args: &Dissect) -> anyhow::Result<Ended> {
         return Err(error).context("cannot write to standard output");
     }
     out.flush().context("cannot write to standard output")?;
-    for warning in inputs.take_warnings() {
-        tracing::warn!("{}", crate::report::escape::terminal(&warning.to_string()));
+    let unread = links::unread(&engine.counters().wire.unknown_links);
+    for warning in inputs.take_warnings().iter().map(ToString::to_string).chain(unread) {
+        tracing::warn!("{}", escape::terminal(&warning));
     }
     Ok(Ended::Ran)
 }

@@ -65,7 +65,7 @@ fn finish<M>(args: &Replay, outcome: &Outcome<M>, read: &Read) -> anyhow::Result
     let reading = text::Reading {
         counters: outcome.counters.clone(),
         span: outcome.span,
-        baseline: outcome.case.has_baseline(),
+        baseline: !outcome.case.lacks_baseline(),
         warnings: read.warnings.clone(),
     };
     match args.format {

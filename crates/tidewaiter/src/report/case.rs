@@ -68,12 +68,13 @@ impl Case {
         }
     }
 
-    /// Was anything known before, on any axis that a finding is about?
-    pub(crate) fn has_baseline(&self) -> bool {
-        let mut novelties = self.findings.iter().filter_map(|finding| finding.novelty.as_ref());
+    /// Do findings tell of novelty, none of them against a baseline, and was nothing known besides?
+    pub(crate) fn lacks_baseline(&self) -> bool {
+        let novelties: Vec<_> = self.findings.iter().filter_map(|f| f.novelty.as_ref()).collect();
         let known = |destinations: &[tw_model::Destination]| destinations.iter().any(|d| d.known);
-        novelties.any(|novelty| novelty.baseline)
-            || self.builds.iter().any(|told| known(&told.body.destinations))
+        !novelties.is_empty()
+            && !novelties.iter().any(|novelty| novelty.baseline)
+            && !self.builds.iter().any(|told| known(&told.body.destinations))
     }
 
     /// Findings of each severity, worst first, those that have any.

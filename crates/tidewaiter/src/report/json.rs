@@ -185,7 +185,7 @@ pub(crate) fn http(exchange: &HttpExchange) -> impl Serialize + '_ {
         decrypted: exchange.decrypted,
         http: Http {
             method: &exchange.method,
-            host: exchange.host.as_deref(),
+            host: exchange.host_field.as_deref().or(exchange.host.as_deref()),
             url: &exchange.target,
             status: exchange.status,
             protocol: exchange.protocol,

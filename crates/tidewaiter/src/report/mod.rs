@@ -7,6 +7,7 @@ pub(crate) mod escape;
 mod id;
 pub(crate) mod json;
 pub(crate) mod lines;
+pub(crate) mod links;
 mod sources;
 pub(crate) mod stats;
 pub(crate) mod text;

@@ -3,6 +3,7 @@
 
 mod build;
 mod incident;
+mod registry;
 mod summary;
 
 use std::fmt::Write as _;

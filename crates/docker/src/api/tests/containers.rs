@@ -220,6 +220,14 @@ fn wait_tells_when_the_container_ends() {
 }
 
 #[test]
+fn a_caller_that_waits_no_longer_stops_nothing() {
+    let mut driver = Driver::new();
+    let answer = r#"{"Error":{"Message":"context canceled"},"StatusCode":-1}"#;
+    driver.call(Conn::docker(1), 0, "POST /containers/c/wait", "", 200, answer);
+    assert!(driver.containers().is_empty());
+}
+
+#[test]
 fn a_signal_that_ends_nothing_is_no_stop() {
     let mut driver = Driver::new();
     driver.call(Conn::docker(1), 0, "POST /containers/c/kill?signal=SIGHUP", "", 204, "");

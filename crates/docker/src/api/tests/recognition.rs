@@ -1,4 +1,4 @@
-use tw_model::{Outcome, ProxyKind, Route};
+use tw_model::{ObservationBody, Outcome, ProxyKind, Route};
 use tw_proto::{BodyEnd, HttpEventKind};
 
 use super::{Conn, DAEMON, Driver, tar};
@@ -185,4 +185,37 @@ fn digest_only_of_whole_bodies_and_only_where_wanted() {
     assert_eq!(run(true, true, BodyEnd::Complete), None);
     assert_eq!(run(true, false, BodyEnd::Cut), None);
     assert_eq!(run(true, false, BodyEnd::Closed), None);
+}
+
+#[test]
+fn an_answer_that_comes_before_its_request_belongs_to_it() {
+    let mut driver = Driver::new();
+    let conn = Conn::web(1);
+    driver.answer(conn, 0, 200, &[("content-type", "text/plain")], "early");
+    driver.request(conn, 0, "GET /", &[], b"");
+    driver.close(conn);
+    let [exchange] = driver.exchanges().try_into().expect("one exchange");
+    assert_eq!((exchange.method.as_str(), exchange.status), ("GET", Some(200)));
+    assert!(exchange.last && exchange.body_bytes == 5);
+    let told = driver.seen.iter().filter(|observation| match &observation.body {
+        ObservationBody::Http(exchange) => exchange.last && !exchange.method.is_empty(),
+        _ => false,
+    });
+    assert_eq!(told.count(), 1);
+}
+
+#[test]
+fn the_host_field_is_kept_where_the_target_names_another_authority() {
+    let mut driver = Driver::new();
+    let conn = Conn::web(1);
+    driver.request(conn, 0, "GET http://example.com:81/a?b", &[], b"");
+    driver.request(conn, 1, "GET http://10.10.1.5:2375/", &[], b"");
+    driver.request(conn, 2, "GET /", &[], b"");
+    driver.finish();
+    let [other, same, plain] = driver.exchanges().try_into().expect("three exchanges");
+    assert_eq!(other.host.as_deref(), Some("example.com:81"));
+    assert_eq!(other.host_field.as_deref(), Some("10.10.1.5:2375"));
+    assert_eq!(other.target, "http://example.com:81/a?b");
+    assert_eq!((same.host_field, plain.host_field), (None, None));
+    assert_eq!(plain.host.as_deref(), Some("10.10.1.5:2375"));
 }

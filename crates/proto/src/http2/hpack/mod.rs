@@ -63,8 +63,27 @@ impl Decoder {
 
     /// RFC 7541 §3.2 and §6: decodes one whole block.
     pub(crate) fn decode(&mut self, block: &[u8], limits: &Limits) -> Result<Block, Failure> {
-        let mut input = Cursor::new(block);
         let mut decoded = Block::default();
+        self.decode_into(block, &mut decoded, limits)?;
+        Ok(decoded)
+    }
+
+    /// The fields that are whole in a block of which the end is missing; the table is out of step
+    /// afterwards.
+    pub(crate) fn decode_cut(&mut self, block: &[u8], limits: &Limits) -> Vec<Header> {
+        let mut decoded = Block::default();
+        // It fails where the block is cut, if nowhere before.
+        let _ = self.decode_into(block, &mut decoded, limits);
+        decoded.fields
+    }
+
+    fn decode_into(
+        &mut self,
+        block: &[u8],
+        decoded: &mut Block,
+        limits: &Limits,
+    ) -> Result<(), Failure> {
+        let mut input = Cursor::new(block);
         let mut fields = 0_u32;
         while let Some(first) = input.u8() {
             match first {
@@ -109,7 +128,7 @@ impl Decoder {
             }
             fields = fields.saturating_add(1);
         }
-        Ok(decoded)
+        Ok(())
     }
 
     /// A literal's name, by index or in full, and its value.

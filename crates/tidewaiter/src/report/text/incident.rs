@@ -7,7 +7,7 @@ use tw_model::{Axis, Caveat, Finding, Incident, NameOrigin, Novelty, Scope};
 
 use super::super::attack;
 use super::super::case::Case;
-use super::{Page, build, clock, day_and_second, paint, word};
+use super::{Page, build, clock, day_and_second, paint, registry, word};
 
 pub(super) fn block(page: &mut Page<'_>, case: &Case, incident: &Incident) {
     header(page, incident);
@@ -28,6 +28,7 @@ pub(super) fn block(page: &mut Page<'_>, case: &Case, incident: &Incident) {
         one(page, finding);
     }
     build::of_incident(page, case, &findings);
+    registry::of_incident(page, case, incident);
     caveats(page, &incident.caveats);
     page.blank();
 }

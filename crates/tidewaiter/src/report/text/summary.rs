@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use tw_model::Timestamp;
+use tw_model::{RegistryVerb, Timestamp};
 
 use super::super::attack;
 use super::super::case::Case;
@@ -29,6 +29,8 @@ pub(super) fn block(page: &mut Page<'_>, case: &Case, reading: &Reading) {
         .into_iter()
         .map(|(severity, number)| format!("{number} {}", word(severity).to_lowercase()))
         .collect();
+    let pulls = case.registries.iter().filter(|t| t.body.action == RegistryVerb::Pull).count();
+    let pushes = case.registries.len().saturating_sub(pulls);
     let total = count(case.findings.len(), "finding");
     let found = if found.is_empty() {
         "no findings".to_owned()
@@ -40,9 +42,11 @@ pub(super) fn block(page: &mut Page<'_>, case: &Case, reading: &Reading) {
         2,
         "seen",
         &format!(
-            "{}, {}, {}",
+            "{}, {}, {}, {}, {}",
             count(case.builds.len(), "build"),
             count(case.creations.len(), "other image creation"),
+            count(pulls, "image pull"),
+            format_args!("{pushes} image {}", if pushes == 1 { "push" } else { "pushes" }),
             count(case.containers.len(), "container action"),
         ),
     );
