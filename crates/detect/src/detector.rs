@@ -127,7 +127,8 @@ impl Detector {
 
     /// End of input: tells builds, image creations, registry and container actions, findings and incidents, in
     /// the order of their time and identity.
-    pub fn finish(&mut self, _seen: &mut dyn Seen, sink: &mut dyn FnMut(Judgement)) {
+    pub fn finish(&mut self, seen: &mut dyn Seen, sink: &mut dyn FnMut(Judgement)) {
+        self.ledger.conclude(&self.policy, &self.environments, seen);
         let (judgements, findings_lost, destinations_lost) = self.judge();
         self.ledger.counters.findings_lost = findings_lost;
         self.ledger.counters.destinations_lost = destinations_lost;

@@ -26,7 +26,9 @@ pub use build::{
     Build, BuildId, Context, CreationKind, Destination, Frontend, ImageCreation, Inference,
     Outcome, Transport,
 };
-pub use connection::{AppProtocol, Connection, ConnectionState, Direction, FlowId, Opener, Via};
+pub use connection::{
+    AppProtocol, Connection, ConnectionState, Direction, Exported, FlowId, Opener, Via,
+};
 pub use container::{ContainerAction, ContainerEvent, Risk};
 pub use download::{HttpExchange, ProxyKind};
 pub use endpoint::{Endpoint, MacAddress, NetworkTag, Protocol};

@@ -23,6 +23,7 @@
 )]
 
 mod collector;
+mod conversation;
 mod cursor;
 mod decoder;
 mod domain;
@@ -31,8 +32,11 @@ mod exporter;
 mod fixed;
 mod header;
 mod held;
+mod join;
 mod limits;
+mod opener;
 mod options;
+mod piece;
 mod recognise;
 mod sequence;
 mod set;

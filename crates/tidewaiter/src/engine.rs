@@ -174,6 +174,7 @@ impl Engine {
     pub fn finish(&mut self, sink: &mut dyn FnMut(Observation)) {
         let Self { table, rest, .. } = self;
         table.finish(&mut |flow, at, event| rest.on_event(flow, at, event, sink));
+        rest.collector.finish(&mut |told| sink(collected(told)));
         rest.api.finish(sink);
     }
 
@@ -482,6 +483,7 @@ fn describe(flow: &Flow<Tracked>, ended: bool) -> Connection {
         via: Via::Packets,
         names: flow.user.names.clone(),
         tunnel: flow.user.tunnel.clone(),
+        exported: None,
         ended,
     }
 }
@@ -502,6 +504,11 @@ fn collected(told: Told<'_>) -> Observation {
             at: place.timestamp,
             evidence: vec![place],
             body: ObservationBody::FlowRecord(Box::new(*record)),
+        },
+        Told::Connection(connection, evidence) => Observation {
+            at: connection.last,
+            evidence,
+            body: ObservationBody::Connection(*connection),
         },
     }
 }
