@@ -284,8 +284,9 @@ impl<'s, 'a> Account<'s, 'a> {
             0 => String::new(),
             n => format!(" and {n} other destinations"),
         };
+        let when = if self.view.is_commit { "before" } else { "during" };
         format!(
-            "Docker host {} contacted {}{others}, {new}, during {}",
+            "Docker host {} contacted {}{others}, {new}, {when} {}",
             self.group.docker_host,
             self.place(),
             self.view.title
@@ -315,14 +316,17 @@ impl<'s, 'a> Account<'s, 'a> {
         }
         sentences.push(self.what_is_new(scene));
         if self.view.deployed.started {
-            sentences.push(
-                if self.view.deployed.critical {
-                    "A container of the image was then started with access to the host itself."
-                } else {
-                    "A container of the image was started."
+            let sentence = match (self.view.is_commit, self.view.deployed.critical) {
+                (true, true) => {
+                    "The container that was made an image of had access to the host itself."
                 }
-                .to_owned(),
-            );
+                (true, false) => "It did so while the container ran that was made an image of.",
+                (false, true) => {
+                    "A container of the image was then started with access to the host itself."
+                }
+                (false, false) => "A container of the image was started.",
+            };
+            sentences.push(sentence.to_owned());
         }
         if let Some(sentence) = unseen(&self.caveats) {
             sentences.push(sentence);
@@ -341,9 +345,9 @@ impl<'s, 'a> Account<'s, 'a> {
             (true, _) => {
                 "the call itself could not be read and is inferred from the shape of the conversation"
             }
-            (false, true) => "the request names this destination",
+            (false, true) => "what was asked names this destination",
             (false, false) => {
-                "the request, as far as it could be read, does not name this destination"
+                "what was asked, as far as it could be read, does not name this destination"
             }
         };
         let others: Vec<String> = self
@@ -354,13 +358,14 @@ impl<'s, 'a> Account<'s, 'a> {
             .filter_map(|o| scene.maker(*o))
             .map(crate::maker::Maker::title)
             .collect();
+        let ja4 = self.view.ja4.map_or_else(String::new, |ja4| format!(" with JA4 {ja4}"));
         let ambiguous = if others.is_empty() {
             String::new()
         } else {
             format!("; {} was open too", list(&others, 3))
         };
         format!(
-            "{} ({known}) asked the Docker API at {} for {} at {}; {named}{ambiguous}.",
+            "{}{ja4} ({known}) asked the Docker API at {} for {} at {}; {named}{ambiguous}.",
             self.view.client,
             self.view.daemon,
             self.view.title,
@@ -433,7 +438,10 @@ impl<'s, 'a> Account<'s, 'a> {
         };
         if let Some((at, by)) = fresh.first_seen {
             let by = by.map_or_else(String::new, |by| format!(" by {by}"));
-            text.push_str(&format!(" It was first touched at {at}{by}, too lately to be known."));
+            text.push_str(&format!(
+                " It was first touched at {}{by}, too lately to be known.",
+                moment(at)
+            ));
         }
         text
     }

@@ -151,6 +151,12 @@ impl Environments {
         self.name(self.id_of(ip, tag))
     }
 
+    /// Is there an environment of that name?
+    #[must_use]
+    pub fn has_name(&self, name: &str) -> bool {
+        self.list.iter().any(|environment| environment.name == name)
+    }
+
     /// Is the address in one of the networks of that environment?
     #[must_use]
     pub fn contains(&self, name: &str, ip: IpAddr) -> bool {

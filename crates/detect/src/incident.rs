@@ -123,6 +123,7 @@ fn incident(scene: &Scene<'_>, id: String, members: &[&Draft]) -> Option<Inciden
         Timeline { scene, members, owners: &owners, clients: &clients, findings, started, ended }
             .entries();
     let started = timeline.first().map_or(started, |e| started.min(e.timestamp));
+    let ended = timeline.last().map_or(ended, |e| ended.max(e.timestamp));
     Some(Incident {
         id,
         environment: first.finding.environment.clone(),
@@ -367,7 +368,7 @@ fn container_entry(title: &str, held: &Held<ContainerEvent>) -> TimelineEntry {
             let risks: Vec<&str> = event.risks.iter().map(|risk| risk.phrase()).collect();
             text.push_str(&format!(", with {}", list(&risks, 8)));
         }
-        ContainerAction::Exec => {
+        ContainerAction::Exec if !event.command.is_empty() => {
             text.push_str(&format!(": {}", printable(&event.command.join(" "), 200)))
         }
         ContainerAction::Copy => {

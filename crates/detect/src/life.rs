@@ -1,6 +1,7 @@
 //! Lives of containers, each tied to the maker of its image.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use tw_model::{ContainerAction, ContainerEvent, Outcome, Risk, Timestamp};
 
@@ -71,6 +72,12 @@ impl<'a> Life<'a> {
         self.runs.first().map(|(start, _)| *start).or_else(|| exec.map(|e| e.value.started))
     }
 
+    /// Its create call was seen, but not of what.
+    fn is_of_unseen_image(&self) -> bool {
+        let created = |e: &&Held<ContainerEvent>| e.value.action == ContainerAction::Create;
+        self.image().is_none() && self.events.iter().any(created)
+    }
+
     pub(crate) fn risks(&self) -> Vec<Risk> {
         let mut risks: Vec<Risk> =
             self.events.iter().flat_map(|e| e.value.risks.iter().copied()).collect();
@@ -88,6 +95,7 @@ pub(crate) fn lives<'a>(
     hosts: &HostMap,
     environments: &Environments,
     makers: &mut [Maker<'a>],
+    deploy_window: Duration,
 ) -> Vec<Life<'a>> {
     let mut events: Vec<_> = ledger.containers.iter().collect();
     events.sort_by_key(|(call, held)| (time_of(&held.value), **call));
@@ -120,6 +128,9 @@ pub(crate) fn lives<'a>(
     let images = images_by_name(makers);
     for life in &mut lives {
         tie_to_image(life, &images, makers);
+    }
+    for life in lives.iter().filter(|life| life.is_of_unseen_image()) {
+        note_unseen_deployment(life, makers, deploy_window);
     }
     for maker in makers {
         tie_to_container(maker, &by_key, &lives);
@@ -173,6 +184,22 @@ fn tie_to_image(life: &mut Life<'_>, images: &Images, makers: &mut [Maker<'_>]) 
     }
 }
 
+/// A container of which neither the image nor the name was readable is taken for one of the image
+/// that the same caller made last, if that is not long ago: it says that one was deployed, not which.
+fn note_unseen_deployment(life: &Life<'_>, makers: &mut [Maker<'_>], window: Duration) {
+    let (Some(first), Some(ran)) = (life.first(), life.ran_from()) else { return };
+    let maker = makers.iter_mut().rev().find(|maker| {
+        let ended = maker.ended.max(maker.started);
+        maker.host == life.host
+            && maker.client == first.value.client
+            && maker.started <= ran
+            && ran <= ended.plus(window)
+    });
+    if let Some(maker) = maker {
+        maker.deployed.started |= life.was_started();
+    }
+}
+
 fn note_deployment(maker: &mut Maker<'_>, life: &Life<'_>) {
     let started = life.was_started();
     maker.deployed.started |= started;
@@ -185,6 +212,10 @@ fn tie_to_container(
     by_key: &BTreeMap<(HostId, String), Vec<usize>>,
     lives: &[Life<'_>],
 ) {
+    if maker.is_cut_commit() {
+        let latest = lives.iter().rev().find(|life| may_be_committed(life, maker));
+        return latest.into_iter().for_each(|life| tie(maker, life));
+    }
     let Some(container) = maker.commit_of() else { return };
     let named = |key: String| by_key.get(&(maker.host, key));
     let by_short_id = || short_id(container).and_then(named);
@@ -196,6 +227,23 @@ fn tie_to_container(
     let Some(life) = candidates.iter().rev().find(lived).and_then(|index| lives.get(*index)) else {
         return;
     };
+    tie(maker, life);
+}
+
+/// Of a commit whose container's name was cut off: one that the same caller handled before, and
+/// that was still there.
+fn may_be_committed(life: &Life<'_>, maker: &Maker<'_>) -> bool {
+    let by_caller = |e: &Held<ContainerEvent>| {
+        e.value.client == maker.client && e.value.started <= maker.started
+    };
+    let removed = |e: &&Held<ContainerEvent>| {
+        e.value.action == ContainerAction::Remove && e.value.ended <= maker.started
+    };
+    let handled = life.first().is_some_and(by_caller);
+    handled && life.host == maker.host && !life.events.iter().any(removed)
+}
+
+fn tie(maker: &mut Maker<'_>, life: &Life<'_>) {
     if let Some(ran) = life.ran_from() {
         maker.opened = maker.opened.min(ran);
     }

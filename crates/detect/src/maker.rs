@@ -1,10 +1,11 @@
 //! Makers: what makes an image on a host (builds, imports, commits, loads).
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use tw_model::{
     Build, BuildId, CallId, Caveat, CreationKind, Endpoint, Evidence, Frontend, ImageCreation,
-    Outcome, Timestamp,
+    Inference, Outcome, Timestamp,
 };
 
 use crate::environment::{EnvironmentId, Environments};
@@ -78,7 +79,14 @@ pub(crate) struct Deployed {
     pub(crate) critical: bool,
 }
 
-impl Maker<'_> {
+impl<'a> Maker<'a> {
+    pub(crate) fn inference(&self) -> Option<&'a Inference> {
+        match self.source {
+            Source::Build(held) => held.value.inference.as_ref(),
+            Source::Creation(_) => None,
+        }
+    }
+
     pub(crate) fn is_inferred(&self) -> bool {
         matches!(self.source, Source::Build(held) if held.value.frontend == Frontend::Inferred)
     }
@@ -90,6 +98,14 @@ impl Maker<'_> {
             }
             _ => None,
         }
+    }
+
+    /// A commit of which the container's name was cut off.
+    pub(crate) fn is_cut_commit(&self) -> bool {
+        let Source::Creation(held) = self.source else { return false };
+        held.value.kind == CreationKind::Commit
+            && held.value.container.is_none()
+            && self.caveats.contains(&Caveat::Truncated)
     }
 
     /// `build of "evil:1"`, `commit of container "job1"`.
@@ -173,8 +189,27 @@ pub(crate) fn makers<'a>(
             deployed: Deployed::default(),
         });
     }
+    drop_what_is_read(&mut makers);
     makers.sort_by(|a, b| (a.started, a.id).cmp(&(b.started, b.id)));
     makers
+}
+
+/// What was inferred of one connection, while on another of the same client the build itself could be
+/// read, is the same build.
+fn drop_what_is_read(makers: &mut Vec<Maker<'_>>) {
+    let (inferred, read): (Vec<_>, Vec<_>) =
+        std::mem::take(makers).into_iter().partition(Maker::is_inferred);
+    let mut spans: BTreeMap<(IpAddr, Endpoint), Vec<(Timestamp, Timestamp)>> = BTreeMap::new();
+    for maker in &read {
+        spans.entry((maker.client, maker.daemon)).or_default().push((maker.started, maker.ended));
+    }
+    *makers = read;
+    makers.extend(inferred.into_iter().filter(|maker| {
+        let spans = spans.get(&(maker.client, maker.daemon));
+        let meets =
+            |(from, to): &(Timestamp, Timestamp)| *from <= maker.ended && maker.started <= *to;
+        !spans.is_some_and(|spans| spans.iter().take(MAX_SPANS).any(meets))
+    }));
 }
 
 /// The end of a trigger; where it was not seen, the last packet of its connection, but for what
@@ -189,3 +224,4 @@ fn ended(ledger: &Ledger, call: Option<&CallId>, ended: Timestamp, seen: bool) -
 }
 
 const MAX_URLS: usize = 1_024;
+const MAX_SPANS: usize = 1_024;

@@ -94,19 +94,19 @@ fn caller_novelty(caller: &Caller) -> Novelty {
     }
 }
 
-/// `never seen there`, for a sentence about a caller.
+/// What a sentence that begins with "The caller" goes on with.
 pub(crate) fn standing(caller: &Caller) -> &'static str {
     match (caller.level, caller.is_known_builder, caller.outside) {
-        (_, true, _) => "a known builder of this daemon",
+        (_, true, _) => "is a known builder of this daemon",
         (Level::Environment, _, true) => {
-            "never seen at this daemon before, and outside the environment's networks"
+            "was never seen at this daemon before, and is outside the environment's networks"
         }
-        (Level::Environment, _, false) => "never seen at this daemon before",
-        (Level::Known | Level::Host, _, _) => "known at this daemon, but not as a builder",
+        (Level::Environment, _, false) => "was never seen at this daemon before",
+        (Level::Known | Level::Host, _, _) => "is known at this daemon, but not as a builder",
         (Level::Unknown, _, true) => {
-            "of which nothing is known, outside the environment's networks"
+            "is one of which nothing is known, outside the environment's networks"
         }
-        (Level::Unknown, _, false) => "of which nothing is known",
+        (Level::Unknown, _, false) => "is one of which nothing is known",
     }
 }
 

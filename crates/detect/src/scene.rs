@@ -83,7 +83,11 @@ pub(crate) struct OwnerView<'a> {
     pub(crate) title: String,
     pub(crate) caveats: BTreeSet<Caveat>,
     pub(crate) inferred: bool,
+    /// JA4 of the client, where the build was inferred.
+    pub(crate) ja4: Option<&'a str>,
     pub(crate) deployed: Deployed,
+    /// A commit: its window is the life of the container that it froze, and lies before it.
+    pub(crate) is_commit: bool,
     pub(crate) evidence: &'a [Evidence],
 }
 
@@ -96,7 +100,7 @@ impl<'a> Scene<'a> {
     ) -> Self {
         let hosts = HostMap::new(&ledger.daemons, &ledger.links, environments);
         let mut makers = makers(ledger, &hosts, environments);
-        let lives = lives(ledger, &hosts, environments, &mut makers);
+        let lives = lives(ledger, &hosts, environments, &mut makers, policy.deploy_window);
         let asked_registries = asked_registries(ledger, &hosts, environments, policy);
         let known_registries = known_registries(ledger);
         let base_registries = makers.iter().flat_map(|m| m.registries.iter().cloned()).collect();
@@ -254,7 +258,9 @@ fn maker_view<'a>(maker: &Maker<'a>) -> OwnerView<'a> {
         title: maker.title(),
         caveats,
         inferred: maker.is_inferred(),
+        ja4: maker.inference().and_then(|inference| inference.ja4.as_deref()),
         deployed: maker.deployed,
+        is_commit: maker.commit_of().is_some(),
         evidence: maker.evidence,
     }
 }
@@ -274,7 +280,9 @@ fn life_view<'a>(life: &Life<'a>, phase: Phase, at: Timestamp) -> Option<OwnerVi
         title: format!("{what} {}", life.title()),
         caveats: BTreeSet::new(),
         inferred: false,
+        ja4: None,
         deployed: Deployed::default(),
+        is_commit: false,
         evidence: &held.evidence,
     })
 }

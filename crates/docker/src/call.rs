@@ -4,7 +4,7 @@ use tw_model::{
     Anomaly, AnomalyKind, ApiCall, CallId, Caveat, FlowId, ObservationBody, Protocol, Route,
     Secrets, Timestamp,
 };
-use tw_proto::{BodyEnd, HttpVersion, RequestHead, ResponseHead};
+use tw_proto::{BodyEnd, Extent, HttpVersion, RequestHead, ResponseHead};
 
 use crate::api::{ConnFacts, Counters, Limits};
 use crate::build::BuildCall;
@@ -62,7 +62,10 @@ impl Call {
         conn: &ConnFacts,
         turn: &mut Turn<'_>,
     ) -> Option<Self> {
-        let target = Target::read(&head.target)?;
+        let target = match head.extent {
+            Extent::Line => Target::read_begun(&head.target)?,
+            Extent::Whole | Extent::Fields => Target::read(&head.target)?,
+        };
         let route = target.route(&head.method)?;
         let mut api = blank_api(summary, conn, turn.now);
         api.route = route;
@@ -83,6 +86,9 @@ impl Call {
         let mut role = Role::of_request(&api, &target, head, turn);
         if summary.record().proxy.is_some() {
             role.add_caveat(Caveat::Proxied);
+        }
+        if head.extent != Extent::Whole {
+            role.add_caveat(Caveat::Truncated);
         }
         let call = Self {
             unclean: target.unclean,
@@ -180,6 +186,9 @@ impl Call {
     pub(crate) fn response_head(&mut self, head: &ResponseHead, turn: &mut Turn<'_>) {
         self.api.status = Some(head.status);
         self.api.ended = turn.now;
+        if head.extent != Extent::Whole {
+            self.role.add_caveat(Caveat::Truncated);
+        }
         if recognise::is_daemon_answer(head) {
             turn.memory.learn_daemon(self.api.daemon, self.api.tag);
             self.prove(Proof::Answer);

@@ -44,8 +44,10 @@ impl CreationCall {
         let query = |key| target.query.first(key);
         match kind {
             CreationKind::Import => {
-                let source = query("fromSrc").or_else(|| query("url")).unwrap_or("-");
-                call.creation.source = Some(redact_url(&bounded(source, MAX_SOURCE), secrets));
+                let upload = (!target.query.is_cut()).then_some("-");
+                let source = query("fromSrc").or_else(|| query("url")).or(upload);
+                call.creation.source =
+                    source.map(|source| redact_url(&bounded(source, MAX_SOURCE), secrets));
                 call.add_tag(tagged(query("repo").or_else(|| query("reference")), query("tag")));
             }
             CreationKind::Commit => {
@@ -153,6 +155,7 @@ impl CreationCall {
     pub(crate) fn response_gap(&mut self, at: Timestamp) {
         self.creation.ended = at;
         self.lines.gap();
+        self.ending.gap();
         self.add_caveat(Caveat::Gaps);
     }
 

@@ -24,6 +24,9 @@ struct Known {
     id: Option<String>,
     name: Option<String>,
     created: Arc<Created>,
+    /// Its id as far as it was seen, where its create call's answer was not.
+    id_start: Option<String>,
+    started: bool,
 }
 
 /// An open build that waits for its `remote=`.
@@ -87,7 +90,8 @@ impl Memory {
             self.containers.insert(host, VecDeque::new());
         }
         let Some(list) = self.containers.get_mut(&host) else { return };
-        list.push_front(Known { id, name: created.name.clone(), created });
+        let name = created.name.clone();
+        list.push_front(Known { id, name, created, id_start: None, started: false });
         if list.len() > limit {
             list.pop_back();
             self.containers_dropped = self.containers_dropped.saturating_add(1);
@@ -104,6 +108,35 @@ impl Memory {
         let list = self.containers.get(&host)?;
         let known = list.get(find(list, reference)?)?;
         Some((known.id.clone(), Arc::clone(&known.created)))
+    }
+
+    /// The container of a call whose path was cut off, and whether it has been started. An id of
+    /// which only the beginning is known is taken for that of the latest container whose id was not
+    /// seen.
+    pub(crate) fn begun(
+        &mut self,
+        host: HostKey,
+        reference: &str,
+        cut: bool,
+    ) -> Option<(Arc<Created>, bool)> {
+        let list = self.containers.get_mut(&host)?;
+        let at = find(list, reference).or_else(|| {
+            let unseen = |known: &Known| known.id.is_none() && known.id_start.is_none();
+            if cut { list.iter().position(unseen) } else { None }
+        })?;
+        let known = list.get_mut(at)?;
+        if cut && known.id.is_none() && known.name.as_deref() != Some(reference) {
+            known.id_start.get_or_insert_with(|| reference.to_owned());
+        }
+        Some((Arc::clone(&known.created), known.started))
+    }
+
+    /// It has been started.
+    pub(crate) fn note_start(&mut self, host: HostKey, reference: &str) {
+        let Some(list) = self.containers.get_mut(&host) else { return };
+        if let Some(known) = find(list, reference).and_then(|at| list.get_mut(at)) {
+            known.started = true;
+        }
     }
 
     /// The daemon removed it.
@@ -193,6 +226,10 @@ fn find(list: &VecDeque<Known>, reference: &str) -> Option<usize> {
     let by_id = list.iter().position(|known| known.id.as_deref() == Some(reference));
     let by_name = || list.iter().position(|known| known.name.as_deref() == Some(reference));
     if let Some(at) = by_id.or_else(by_name) {
+        return Some(at);
+    }
+    let seen_start = list.iter().position(|known| known.id_start.as_deref() == Some(reference));
+    if let Some(at) = seen_start {
         return Some(at);
     }
     let begins = |known: &Known| known.id.as_deref().is_some_and(|id| id.starts_with(reference));

@@ -12,6 +12,8 @@ pub(crate) struct Ending {
     made: bool,
     failed: bool,
     canceled: bool,
+    /// Bytes of the answer are missing: they may have told how it ended.
+    gap: bool,
     over: bool,
 }
 
@@ -31,6 +33,11 @@ impl Ending {
         self.failed = true;
     }
 
+    /// Bytes of the answer are missing.
+    pub(crate) const fn gap(&mut self) {
+        self.gap = true;
+    }
+
     /// The client or the daemon took it back.
     pub(crate) const fn cancel(&mut self) {
         self.canceled = true;
@@ -43,10 +50,11 @@ impl Ending {
 
     /// Would the end of the connection cancel it (Docker Engine API v1.43, ImageBuild: the build is
     /// canceled if the client drops the connection)? Not before an answer was seen: then the other
-    /// direction may just not have been captured.
+    /// direction may just not have been captured. Nor where bytes of the answer are missing.
     fn is_canceled_by(&self, client_gone: bool) -> bool {
         let open = matches!(self.body, None | Some(BodyEnd::Cut));
-        client_gone && open && self.status.is_some() && !self.made && !self.failed && !self.over
+        let seen = self.status.is_some() && !self.gap;
+        client_gone && open && seen && !self.made && !self.failed && !self.over
     }
 
     /// Nothing more will come; gives what that weakens.

@@ -14,6 +14,9 @@ const MAX_VALUE: usize = 64 * 1024;
 #[derive(Clone, Default)]
 pub(crate) struct Query {
     pairs: Vec<(String, String)>,
+    /// Key of a last pair whose value was cut off.
+    cut_key: Option<String>,
+    cut: bool,
 }
 
 impl Query {
@@ -24,7 +27,25 @@ impl Query {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
             (form_decoded(key), bounded(&form_decoded(value), MAX_VALUE))
         });
-        Self { pairs: pairs.collect() }
+        Self { pairs: pairs.collect(), ..Self::default() }
+    }
+
+    /// The beginning of a query: of its last pair only the key counts, and only where it is whole.
+    pub(crate) fn read_begun(text: &str) -> Self {
+        let (whole, last) = text.rsplit_once('&').unwrap_or(("", text));
+        let cut_key = last.split_once('=').filter(|(_, value)| !value.is_empty());
+        let cut_key = cut_key.map(|(key, _)| form_decoded(key));
+        Self { cut_key, cut: true, ..Self::read(whole) }
+    }
+
+    /// Was it cut off?
+    pub(crate) const fn is_cut(&self) -> bool {
+        self.cut
+    }
+
+    /// Has `key` a value, be it one that was cut off?
+    pub(crate) fn says(&self, key: &str) -> bool {
+        self.cut_key.as_deref() == Some(key) || self.first(key).is_some()
     }
 
     /// First value of `key`, if it is not empty: what Go's `FormValue` gives.
@@ -126,6 +147,18 @@ mod tests {
         query.fill_from(Query::read("t=form&remote=http://h/D"));
         assert_eq!(query.all("t").collect::<Vec<_>>(), ["query"]);
         assert_eq!(query.first("remote"), Some("http://h/D"));
+    }
+
+    #[test]
+    fn a_query_that_was_cut_tells_no_half_value() {
+        let text = "fromImage=alpine&tag=3.18&repo=x";
+        for at in 0..=text.len() {
+            let query = Query::read_begun(&text[..at]);
+            let image = query.first("fromImage");
+            assert_eq!(image, (at > "fromImage=alpine".len()).then_some("alpine"), "{at}");
+            assert_eq!(query.says("fromImage"), at > "fromImage=".len(), "{at}");
+            assert_eq!(query.first("repo"), None);
+        }
     }
 
     #[test]

@@ -42,8 +42,8 @@ pub(crate) fn is_specific(head: &RequestHead, target: &Target, route: Route) -> 
     let versioned = target.version.as_deref().is_some_and(is_engine_version);
     match route {
         Route::Build => is_specific_build(head, target),
-        Route::ImageImport => target.query.first("fromSrc").is_some(),
-        Route::ImagePull => target.query.first("fromImage").is_some(),
+        Route::ImageImport => target.query.says("fromSrc"),
+        Route::ImagePull => target.query.says("fromImage"),
         Route::Commit => target.query.has_any(&["container"]) && target.query.has_any(&["repo"]),
         Route::ImageLoad => versioned || is_archive(head),
         Route::ContainerCreate

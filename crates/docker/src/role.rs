@@ -168,8 +168,8 @@ impl Role {
 
     pub(crate) fn response_end(&mut self, end: BodyEnd, turn: &mut Turn<'_>) {
         match self {
-            Self::Container(call) if end == BodyEnd::Complete => call.settle(turn.memory),
-            Self::Plain | Self::Container(_) => {}
+            Self::Container(call) => call.settle(turn.memory),
+            Self::Plain => {}
             Self::Build(build) => build.response_end(end, turn.now),
             Self::Creation(creation) => creation.response_end(end, turn.now),
             Self::Transfer(call) => call.response_end(),

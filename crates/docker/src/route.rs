@@ -23,6 +23,8 @@ pub(crate) struct Target {
     pub(crate) unclean: bool,
     /// The query.
     pub(crate) query: Query,
+    /// The path was cut off: its last segment may be only the beginning of one.
+    pub(crate) cut: bool,
 }
 
 impl Target {
@@ -31,6 +33,22 @@ impl Target {
     pub(crate) fn read(target: &str) -> Option<Self> {
         let rest = without_authority(target);
         let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+        Self::of(target, rest, path, Query::read(query))
+    }
+
+    /// As [`read`](Self::read), for a target of which only the beginning was captured.
+    pub(crate) fn read_begun(target: &str) -> Option<Self> {
+        let rest = without_authority(target);
+        if let Some((path, query)) = rest.split_once('?') {
+            return Self::of(target, rest, path, Query::read_begun(query));
+        }
+        // A broken percent-encoding at its end is only a cut one.
+        let tail = rest.char_indices().rev().take(2).find(|(_, c)| *c == '%').map(|(at, _)| at);
+        let path = rest.get(..tail.unwrap_or(rest.len()))?;
+        Some(Self { cut: true, ..Self::of(target, rest, path, Query::read_begun(""))? })
+    }
+
+    fn of(target: &str, rest: &str, path: &str, query: Query) -> Option<Self> {
         let path = if path.is_empty() && rest.len() < target.len() { "/" } else { path };
         if !path.starts_with('/') {
             return None;
@@ -47,7 +65,8 @@ impl Target {
             version: version.map(str::to_owned),
             libpod,
             unclean,
-            query: Query::read(query),
+            query,
+            cut: false,
         })
     }
 
@@ -56,6 +75,9 @@ impl Target {
     pub(crate) fn route(&self, method: &str) -> Option<Route> {
         let path = self.path.strip_prefix('/')?;
         let (head, rest) = path.split_once('/').unwrap_or((path, ""));
+        if self.cut {
+            return begun_route(method, path);
+        }
         match head {
             "containers" => container_route(method, rest),
             "images" => self.image_route(method, rest),
@@ -81,8 +103,9 @@ impl Target {
             ("POST", "import", _) if self.libpod => Some(Route::ImageImport),
             ("POST", "pull", _) if self.libpod => Some(Route::ImagePull),
             // ImageCreate: `fromImage` wins in dockerd where both are given.
-            ("POST", "create", _) if self.query.first("fromImage").is_some() => {
-                Some(Route::ImagePull)
+            ("POST", "create", _) if self.query.says("fromImage") => Some(Route::ImagePull),
+            ("POST", "create", _) if self.query.is_cut() && !self.query.says("fromSrc") => {
+                Some(Route::Other)
             }
             ("POST", "create", _) => Some(Route::ImageImport),
             ("POST", "prune", _) => Some(Route::Other),
@@ -104,9 +127,34 @@ impl Target {
         }
     }
 
+    /// Was the path cut off inside of what [`object`](Self::object) gives?
+    pub(crate) fn is_object_cut(&self) -> bool {
+        self.cut && self.path.matches('/').count() < 3
+    }
+
+    /// A call about one container of which the verb was cut off.
+    pub(crate) fn is_begun_container(&self) -> bool {
+        self.cut && self.path.starts_with("/containers/")
+    }
+
     /// Last segment of the path.
     pub(crate) fn verb(&self) -> &str {
         self.path.rsplit('/').next().unwrap_or("")
+    }
+}
+
+/// What is certain of a path whose last segment may be only the beginning of one. PUT and DELETE have
+/// one meaning for a container; of the calls about an exec that are sent with POST, start is the one
+/// that every exec has.
+fn begun_route(method: &str, path: &str) -> Option<Route> {
+    let (head, rest) = path.split_once('/')?;
+    let known = matches!(head, "containers" | "images" | "exec") && known_method(method);
+    match (head, method) {
+        _ if !known || rest.is_empty() => None,
+        ("exec", "POST") => Some(Route::ExecStart),
+        ("containers", "PUT") => Some(Route::ArchivePut),
+        ("containers", "DELETE") => Some(Route::ContainerRemove),
+        _ => Some(Route::Other),
     }
 }
 

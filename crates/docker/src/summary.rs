@@ -7,7 +7,7 @@ use tw_model::{
     Direction, Endpoint, Evidence, HttpExchange, ObservationBody, ProxyKind, Secrets, redact_url,
     redact_value, redacted,
 };
-use tw_proto::{BodyEnd, HttpEvent, HttpVersion, RequestHead, ResponseHead};
+use tw_proto::{BodyEnd, Extent, HttpEvent, HttpVersion, RequestHead, ResponseHead};
 
 use crate::api::ConnFacts;
 use crate::id::push_hex;
@@ -61,6 +61,7 @@ impl Summary {
             sha256: None,
             executable: false,
             complete: false,
+            cut: false,
             decrypted: event.decrypted,
             last: false,
             proxy: event.via.map(|(_, kind)| kind),
@@ -81,11 +82,16 @@ impl Summary {
         record.method = bounded(&head.method, MAX_METHOD);
         record.protocol = head.version.as_str();
         record.user_agent = user_agent(head);
+        record.cut = head.extent != Extent::Whole;
         self.version = Some(head.version);
         if let Some(authority) = head.authority.as_deref().filter(|text| !text.is_empty()) {
             record.host = Some(bounded(without_user_info(authority), MAX_AUTHORITY));
         }
         let target = bounded(&head.target, MAX_TARGET);
+        if head.extent == Extent::Line {
+            record.target = begun_target(&target, secrets);
+            return None;
+        }
         if head.method == "CONNECT" {
             record.proxy = record.proxy.or(Some(ProxyKind::Connect));
             record.target = bounded(without_user_info(&target), MAX_AUTHORITY);
@@ -200,6 +206,13 @@ impl Summary {
 pub(crate) fn user_agent(head: &RequestHead) -> Option<String> {
     let text = head.header("user-agent").filter(|text| !text.is_empty())?;
     Some(bounded(text, MAX_USER_AGENT))
+}
+
+/// A target of which only the beginning was seen: what stands in its query may be half a secret, and
+/// what stands before its path half an authority.
+fn begun_target(target: &str, secrets: Secrets) -> String {
+    let path = target.split('?').next().unwrap_or("");
+    if path.starts_with('/') { redact_url(path, secrets) } else { String::new() }
 }
 
 /// `url` without secrets. Parameters are judged as the server decodes them, so that an encoded name

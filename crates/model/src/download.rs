@@ -60,6 +60,8 @@ pub struct HttpExchange {
     pub complete: bool,
     /// Through which kind of proxy, if any; `server` is then the proxy.
     pub proxy: Option<ProxyKind>,
+    /// The request's head was cut by the snap length or a gap: `target` may be only the beginning.
+    pub cut: bool,
     /// It was inside TLS, and decrypted.
     pub decrypted: bool,
     /// Is this the last word on the exchange?

@@ -48,6 +48,10 @@ pub struct TlsShape {
 /// Records that are as long as lines that the classic builder always writes alike.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BuilderLines {
+    /// One of the answer's first records is such a blank line: the first step's.
+    pub opening: bool,
+    /// `followed`, as of the last time when at least half of the blank lines so far were.
+    pub steps: u64,
     /// The empty line after `Step n/m : …`.
     pub blank: u64,
     /// Those of them that a line follows which follows it in a build.

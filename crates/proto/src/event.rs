@@ -37,6 +37,19 @@ pub struct Header {
     pub value: String,
 }
 
+/// How much of a head was captured. What was not is never completed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Extent {
+    /// All of it.
+    #[default]
+    Whole,
+    /// The first line, and those fields whose lines were seen whole.
+    Fields,
+    /// The beginning of the request line: the target is what was seen of it, and the version a
+    /// stand-in.
+    Line,
+}
+
 /// A request's head.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestHead {
@@ -50,6 +63,8 @@ pub struct RequestHead {
     pub authority: Option<String>,
     /// Fields in order.
     pub headers: Vec<Header>,
+    /// How much of it was captured.
+    pub extent: Extent,
 }
 
 /// A response's head. 1xx other than 101 are not reported.
@@ -61,6 +76,8 @@ pub struct ResponseHead {
     pub version: HttpVersion,
     /// Fields in order.
     pub headers: Vec<Header>,
+    /// How much of it was captured; its status line at least.
+    pub extent: Extent,
 }
 
 impl RequestHead {
@@ -112,7 +129,7 @@ pub enum Upgrade {
 /// What happens in an HTTP exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HttpEventKind<'a> {
-    /// The request's head is complete.
+    /// The request's head is complete, or cut by a gap (its `extent` says so).
     RequestHead(&'a RequestHead),
     /// Request body, transfer and content coding undone.
     RequestBody(&'a [u8]),
@@ -120,7 +137,7 @@ pub enum HttpEventKind<'a> {
     RequestGap(u64),
     /// The request is over.
     RequestEnd(BodyEnd),
-    /// The response's head is complete.
+    /// The response's head is complete, or cut by a gap (its `extent` says so).
     ResponseHead(&'a ResponseHead),
     /// Response body, transfer and content coding undone.
     ResponseBody(&'a [u8]),

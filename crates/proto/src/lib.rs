@@ -34,8 +34,8 @@ mod testing;
 mod tls;
 
 pub use event::{
-    BodyEnd, Event, Header, HttpEvent, HttpEventKind, HttpVersion, RequestHead, ResponseHead,
-    TlsRecord, Upgrade,
+    BodyEnd, Event, Extent, Header, HttpEvent, HttpEventKind, HttpVersion, RequestHead,
+    ResponseHead, TlsRecord, Upgrade,
 };
 pub use limits::Limits;
 pub use reader::Reader;

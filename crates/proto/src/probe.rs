@@ -6,8 +6,11 @@
 
 use tw_model::Direction;
 
-use crate::dns::looks_like_message;
-use crate::http1::{looks_like_request, may_become_request, may_become_status, request_line};
+use crate::dns::{TELLING_BYTES, looks_like_message};
+use crate::http1::{
+    begun_request_line, looks_like_request, may_become_request, may_become_status, request_line,
+    started_status_line,
+};
 use crate::http2::looks_like_frames;
 use crate::level::{Next, Switch};
 use crate::limits::{Limits, length};
@@ -139,6 +142,8 @@ fn socks(bytes: &[u8]) -> Verdict {
 pub(crate) struct Probing {
     /// By `Direction::index`: bytes that may be the beginning of something.
     held: [Vec<u8>; 2],
+    /// What is held began in the middle of a segment.
+    doubtful: [bool; 2],
     /// The first bytes were none of ours: look at the beginnings of segments and lines.
     scanning: [bool; 2],
     seen_bytes: [u64; 2],
@@ -151,6 +156,7 @@ impl Probing {
     pub(crate) const fn new(midstream: bool, dns: bool) -> Self {
         Self {
             held: [Vec::new(), Vec::new()],
+            doubtful: [false; 2],
             scanning: [midstream; 2],
             seen_bytes: [0; 2],
             midstream,
@@ -166,17 +172,27 @@ impl Probing {
         one.min(other) <= each && one.max(other) <= most
     }
 
-    /// Missing bytes; what came before them may be all that there is of a request line.
+    /// Missing bytes. A first line that they cut may have said enough.
     pub(crate) fn gap(&mut self, direction: Direction, len: u64) -> Option<Switch> {
-        let held = std::mem::take(self.held.get_mut(direction.index())?);
-        if looks_like_request(&held) && held.contains(&b'/') {
-            let next = Next::Http1(direction, self.lost(direction));
-            let mut switch = self.switch(next, direction, &held);
-            switch.replay_with_gap(direction, &[], len);
-            return Some(switch);
-        }
-        *self.scanning.get_mut(direction.index())? = true;
-        None
+        let index = direction.index();
+        let held = std::mem::take(self.held.get_mut(index)?);
+        let doubtful = std::mem::take(self.doubtful.get_mut(index)?);
+        let next = if doubtful {
+            None
+        } else if begun_request_line(&held).is_some() {
+            Some(Next::Http1(direction, self.lost(direction)))
+        } else if started_status_line(&held).is_some() {
+            Some(Next::Http1(direction.reversed(), self.lost(direction)))
+        } else {
+            None
+        };
+        let Some(next) = next else {
+            *self.scanning.get_mut(index)? = true;
+            return None;
+        };
+        let mut switch = self.switch(next, direction, &[]);
+        switch.replay_with_gap(direction, &held, len);
+        Some(switch)
     }
 
     pub(crate) fn data(
@@ -207,7 +223,9 @@ impl Probing {
         }
         let verdict =
             if held.len() > length(limits.held_bytes) { Verdict::Nothing } else { probe(held) };
-        if verdict == Verdict::More {
+        // Some send the length of a DNS message in a segment of its own.
+        let dns_to_come = self.dns && !*scanning && held.len() < TELLING_BYTES;
+        if verdict == Verdict::More || (verdict == Verdict::Nothing && dns_to_come) {
             return None;
         }
         let held = std::mem::take(held);
@@ -252,6 +270,9 @@ impl Probing {
                     Verdict::More => {
                         if let Some(held) = self.held.get_mut(direction.index()) {
                             held.extend_from_slice(rest);
+                        }
+                        if let Some(doubtful) = self.doubtful.get_mut(direction.index()) {
+                            *doubtful = rest.len() < segment.len();
                         }
                         return None;
                     }

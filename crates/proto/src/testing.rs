@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use tw_model::{Direction, Endpoint, FlowId, Protocol};
 
-use crate::{Event, HttpEventKind, Limits, Reader};
+use crate::{Event, Extent, HttpEventKind, Limits, Reader};
 
 /// What goes in.
 #[derive(Clone, Debug)]
@@ -117,14 +117,22 @@ impl Random {
     }
 }
 
+const fn extent(extent: Extent) -> &'static str {
+    match extent {
+        Extent::Whole => "",
+        Extent::Fields => " cut",
+        Extent::Line => " cut in its line",
+    }
+}
+
 #[derive(Default)]
-struct Told {
+pub(crate) struct Told {
     lines: Vec<String>,
     body: Option<(String, Vec<u8>)>,
 }
 
 impl Told {
-    fn take(&mut self, event: Event<'_>) {
+    pub(crate) fn take(&mut self, event: Event<'_>) {
         let line = match event {
             Event::Http(http) => {
                 let via = http.via.map_or_else(String::new, |(to, _)| format!(" via {to}"));
@@ -141,14 +149,16 @@ impl Told {
                         return self.piece(format!("{start} {way} "), bytes);
                     }
                     HttpEventKind::RequestHead(head) => format!(
-                        "{start} > {} {} {} host={}",
+                        "{start} > {} {} {} host={}{}",
                         head.method,
                         head.target,
                         head.version.as_str(),
                         head.authority.as_deref().unwrap_or("-"),
+                        extent(head.extent),
                     ),
                     HttpEventKind::ResponseHead(head) => {
-                        format!("{start} < {} {}", head.version.as_str(), head.status)
+                        let (version, cut) = (head.version.as_str(), extent(head.extent));
+                        format!("{start} < {version} {}{cut}", head.status)
                     }
                     HttpEventKind::RequestGap(len) => format!("{start} > gap {len}"),
                     HttpEventKind::ResponseGap(len) => format!("{start} < gap {len}"),
@@ -211,7 +221,7 @@ impl Told {
         }
     }
 
-    fn finish(mut self) -> Vec<String> {
+    pub(crate) fn finish(mut self) -> Vec<String> {
         self.flush();
         self.lines
     }

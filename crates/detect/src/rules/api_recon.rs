@@ -53,8 +53,8 @@ pub(super) fn judge(scene: &Scene<'_>, drafts: &mut Drafts) {
             techniques: vec!["T1613"],
             title: format!("{client} explored the Docker API of {daemon}"),
             summary: format!(
-                "From {} on it read {} within minutes. The caller is {}.",
-                first.value.started,
+                "From {} on, it read {} within minutes. The caller {}.",
+                crate::text::moment(first.value.started),
                 crate::text::list(&routes, 8),
                 standing(&caller)
             ),

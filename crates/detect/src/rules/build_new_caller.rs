@@ -20,11 +20,11 @@ pub(super) fn judge(scene: &Scene<'_>, drafts: &mut Drafts) {
             _ => Severity::Low,
         };
         let summary = format!(
-            "{} asked the Docker API at {} for {} at {}. This caller is {}.",
+            "{} asked the Docker API at {} for {} at {}. This caller {}.",
             maker.client,
             maker.daemon,
             maker.title(),
-            maker.started,
+            crate::text::moment(maker.started),
             standing(&caller)
         );
         let plain = Plain {

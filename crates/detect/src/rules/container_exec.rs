@@ -16,7 +16,10 @@ pub(super) fn judge(scene: &Scene<'_>, drafts: &mut Drafts) {
             if !caller.is_strange() {
                 continue;
             }
-            let command = printable(&event.command.join(" "), 200);
+            let command = match event.command.as_slice() {
+                [] => "a command was executed that could not be read".to_owned(),
+                words => format!("this was executed: {}", printable(&words.join(" "), 200)),
+            };
             let plain = Plain {
                 rule: Rule::ContainerExec,
                 subject: format!("{} {}", event.client, super::subject_of(life)),
@@ -34,7 +37,7 @@ pub(super) fn judge(scene: &Scene<'_>, drafts: &mut Drafts) {
                     event.client, event.daemon.ip
                 ),
                 summary: format!(
-                    "In container {} it executed: {command}. The caller is {}.",
+                    "In container {} {command}. The caller {}.",
                     life.title(),
                     standing(&caller)
                 ),

@@ -45,7 +45,7 @@ pub(super) fn judge(scene: &Scene<'_>, drafts: &mut Drafts) {
                 event.daemon.ip
             ),
             summary: format!(
-                "Container {} was asked for with {}. {started} The caller is {}.",
+                "Container {} was asked for with {}. {started} The caller {}.",
                 life.title(),
                 crate::text::list(&words, 8),
                 standing(&caller)

@@ -36,7 +36,7 @@ pub(super) fn judge(scene: &Scene<'_>, drafts: &mut Drafts) {
                 maker.client, maker.daemon.ip
             ),
             summary: format!(
-                "The context of {} holds files that begin like programs or scripts: {}. The caller is {}.",
+                "The context of {} holds files that begin like programs or scripts: {}. The caller {}.",
                 maker.title(),
                 list(executables, 5),
                 standing(&caller)

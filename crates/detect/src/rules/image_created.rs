@@ -47,10 +47,10 @@ pub(super) fn judge(scene: &Scene<'_>, drafts: &mut Drafts) {
                 maker.daemon.ip, maker.client
             ),
             summary: format!(
-                "The daemon at {} made an image ({tags}) for {} at {}. The caller is {}. Callers that are no known builders made {made} on this host within 24 hours.",
+                "The daemon at {} made an image ({tags}) for {} at {}. The caller {}. Callers that are no known builders made {made} on this host within 24 hours.",
                 maker.daemon,
                 maker.client,
-                maker.started,
+                crate::text::moment(maker.started),
                 standing(&caller)
             ),
             about_caller: true,

@@ -94,8 +94,8 @@ impl Push<'_, '_> {
         let severity = severity(&caller, maker.is_some())?;
         let image = printable(&self.image, 160);
         let mut summary = format!(
-            "At {} the daemon at {} pushed {image} for {}, where others may pull it from. The caller is {}.",
-            self.at,
+            "At {} the daemon at {} pushed {image} for {}, where others may pull it from. The caller {}.",
+            crate::text::moment(self.at),
             self.daemon,
             self.client.ip,
             standing(&caller)

@@ -137,7 +137,7 @@ fn draft(
         trigger.caller.ip,
         trigger.daemon,
         printable(&place, 120),
-        contact.at,
+        crate::text::moment(contact.at),
         scene.lists.public_registries.as_of()
     );
     if !runs.is_empty() {

@@ -53,20 +53,18 @@ pub(crate) fn inferred(shape: &TlsShape) -> Option<Build> {
     })
 }
 
-/// The classic builder's answer has steps. Where something was uploaded before, one of them is enough;
-/// without, there must be two, one of them run or cached. Most blank lines must be those of a step:
-/// a log with lines of any length has others.
+/// The classic builder's answer begins with steps. Where something was uploaded before, one of them is
+/// enough; without, there must be two, one of them run or cached.
 fn classic(shape: &TlsShape) -> Option<Vec<String>> {
     let lines = &shape.lines;
     let uploaded = shape.request_bytes >= UPLOAD_BYTES;
-    let steps = lines.followed > 0 && lines.followed.saturating_mul(2) >= lines.blank;
-    let enough = uploaded || lines.followed >= 2 && lines.running.max(lines.cached) > 0;
-    if !steps || !enough {
+    let enough = uploaded || lines.steps >= 2 && lines.running.max(lines.cached) > 0;
+    if !lines.opening || lines.steps == 0 || !enough {
         return None;
     }
     let mut signs = vec![format!(
         "the answer has {} that are as long as the first lines of a build step",
-        count(lines.followed, "pair of records", "pairs of records")
+        count(lines.steps, "pair of records", "pairs of records")
     )];
     for (seen, line) in [
         (lines.running, "\"Running in\""),
@@ -173,6 +171,13 @@ mod tests {
         assert!(!is_build(&records));
         records[0] = 5_000;
         assert!(!is_build(&records), "even after an upload");
+    }
+
+    #[test]
+    fn blank_lines_in_the_output_of_a_step_do_not_hide_the_build() {
+        let mut records = vec![10_424, -282, -40, -63, -92, -40, -74];
+        records.extend([-40, -55].repeat(500));
+        assert!(is_build(&records));
     }
 
     #[test]

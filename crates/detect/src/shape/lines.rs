@@ -30,28 +30,36 @@ const LINES: [(Line, &str); 7] = [
 ];
 
 /// Bytes of a record with that text: `{"stream":"…"}` and CRLF, as a chunk.
-const fn record_bytes(text: &str) -> u16 {
+const fn record_bytes(text: &str) -> usize {
     let line = r#"{"stream":""}"#.len() + text.len() + 2;
     let size_digits = if line < 16 { 1 } else { 2 };
-    let record = size_digits + 2 + line + 2;
-    // All of them are shorter than 100 bytes.
-    if record < 256 { record as u8 as u16 } else { 0 }
+    size_digits + 2 + line + 2
 }
 
+/// Within so many records of the answer stands the first step's blank line: a session ticket, a
+/// warning and the head with `Step 1/n` come before it.
+const OPENING_RECORDS: u64 = 6;
+
 fn line_of(content_bytes: u16) -> Option<Line> {
-    LINES.iter().find(|(_, text)| record_bytes(text) == content_bytes).map(|(line, _)| *line)
+    LINES
+        .iter()
+        .find(|(_, text)| record_bytes(text) == usize::from(content_bytes))
+        .map(|(line, _)| *line)
 }
 
 /// Reads the answer's records one after another.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Reading {
     pub(super) lines: BuilderLines,
+    records: u64,
     after_blank: bool,
 }
 
 impl Reading {
     pub(super) fn push(&mut self, content_bytes: u16) {
         let line = line_of(content_bytes);
+        self.records = self.records.saturating_add(1);
+        self.lines.opening |= line == Some(Line::Blank) && self.records <= OPENING_RECORDS;
         let expected = matches!(line, Some(Line::Running | Line::Cached | Line::Image));
         if std::mem::replace(&mut self.after_blank, line == Some(Line::Blank)) && expected {
             self.lines.followed += 1;
@@ -65,6 +73,10 @@ impl Reading {
             Some(Line::Built) => self.lines.built += 1,
             None => {}
         }
+        // What a step prints may have blank lines of its own; the first steps come before it.
+        if self.lines.followed.saturating_mul(2) >= self.lines.blank {
+            self.lines.steps = self.lines.followed;
+        }
     }
 }
 
@@ -76,7 +88,7 @@ mod tests {
     fn lengths_are_those_that_were_recorded() {
         // dockerd 20.10.24 with TLS 1.3, whose records are 17 bytes longer than their content.
         let recorded = [40, 74, 62, 63, 84, 94, 71];
-        let computed: Vec<u16> = LINES.iter().map(|(_, text)| record_bytes(text) + 17).collect();
+        let computed: Vec<usize> = LINES.iter().map(|(_, text)| record_bytes(text) + 17).collect();
         assert_eq!(computed, recorded);
     }
 
@@ -87,6 +99,8 @@ mod tests {
             reading.push(record - 17);
         }
         let expected = BuilderLines {
+            opening: true,
+            steps: 2,
             blank: 2,
             followed: 2,
             running: 1,

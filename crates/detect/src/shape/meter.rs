@@ -169,7 +169,8 @@ impl Exchange {
     /// Only what may be a part of a build is told.
     fn is_of_interest(&self) -> bool {
         let conversation = |up: &Upgraded| up.by_server == Some(true) && up.client_records > 0;
-        self.reading.lines.followed > 0 || self.upgraded.as_ref().is_some_and(conversation)
+        let lines = &self.reading.lines;
+        lines.opening && lines.steps > 0 || self.upgraded.as_ref().is_some_and(conversation)
     }
 
     fn client_record(&mut self, at: Timestamp, content_bytes: u16) {

@@ -328,6 +328,7 @@ pub fn get(
         body_bytes: 900,
         sha256: Some("ab".repeat(32)),
         executable: false,
+        cut: false,
         last: true,
         complete: true,
         proxy: None,

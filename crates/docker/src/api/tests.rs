@@ -5,6 +5,7 @@ mod buildkit;
 mod builds;
 mod containers;
 mod creations;
+mod cut;
 mod recognition;
 mod registries;
 mod secrets;
@@ -13,7 +14,9 @@ use tw_model::{
     ApiCall, Build, ContainerEvent, Direction, Endpoint, Evidence, FlowId, HttpExchange,
     ImageCreation, NetworkTag, Observation, ObservationBody, Secrets, SourceId, Timestamp,
 };
-use tw_proto::{BodyEnd, Header, HttpEvent, HttpEventKind, HttpVersion, RequestHead, ResponseHead};
+use tw_proto::{
+    BodyEnd, Extent, Header, HttpEvent, HttpEventKind, HttpVersion, RequestHead, ResponseHead,
+};
 
 use crate::{Api, ConnFacts, Limits};
 
@@ -102,6 +105,7 @@ impl Driver {
             version: HttpVersion::Http11,
             authority: Some("10.10.1.5:2375".into()),
             headers: headers(fields),
+            extent: Extent::Whole,
         };
         self.event(conn, exchange, HttpEventKind::RequestHead(&head));
     }
@@ -122,7 +126,12 @@ impl Driver {
     }
 
     fn answer_head(&mut self, conn: Conn, exchange: u64, status: u16, fields: &[(&str, &str)]) {
-        let head = ResponseHead { status, version: HttpVersion::Http11, headers: headers(fields) };
+        let head = ResponseHead {
+            status,
+            version: HttpVersion::Http11,
+            headers: headers(fields),
+            extent: Extent::Whole,
+        };
         self.event(conn, exchange, HttpEventKind::ResponseHead(&head));
     }
 

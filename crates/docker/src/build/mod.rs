@@ -219,6 +219,7 @@ impl BuildCall {
     pub(crate) fn response_gap(&mut self, bytes: u64, at: Timestamp) {
         self.build.ended = at;
         self.add_caveat(Caveat::Gaps);
+        self.ending.gap();
         if let Some(answer) = &mut self.answer {
             answer.gap(bytes);
         }

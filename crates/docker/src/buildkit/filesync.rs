@@ -97,12 +97,13 @@ impl DiffCopy {
         for (number, value) in Fields::new(message) {
             match (number, value) {
                 (1, Value::Number(value)) => kind = value,
-                (2, value) => stat = Some(Stat::read(value.message())),
+                (2, Value::Bytes(_) | Value::Cut(_)) => stat = Stat::read(value.message()),
                 (3, Value::Number(value)) => id = value,
                 (4, Value::Bytes(bytes) | Value::Cut(bytes)) => {
                     data = bytes;
                 }
-                _ => {}
+                // Another message than a packet: what crosses a session may be a secret.
+                _ => return false,
             }
         }
         synced.truncated |= !whole;
@@ -119,7 +120,7 @@ impl DiffCopy {
     fn entry(&mut self, stat: &Stat<'_>, synced: &mut Synced) {
         let id = self.entries;
         self.entries = self.entries.saturating_add(1).min(MAX_ENTRIES);
-        if !stat.is_file() || stat.path.is_empty() {
+        if !stat.is_file() {
             return;
         }
         let mut open = Open {
@@ -201,16 +202,17 @@ struct Stat<'a> {
 }
 
 impl<'a> Stat<'a> {
-    fn read(fields: Fields<'a>) -> Self {
-        let mut stat = Self { path: "", mode: 0 };
+    /// `None` without a path or a mode, which every client sends.
+    fn read(fields: Fields<'a>) -> Option<Self> {
+        let (mut path, mut mode) = (None, None);
         for (number, value) in fields {
             match (number, value) {
-                (1, value) => stat.path = value.text().unwrap_or(""),
-                (2, Value::Number(mode)) => stat.mode = mode,
+                (1, value) => path = value.text().filter(|path| !path.is_empty()),
+                (2, Value::Number(value)) => mode = Some(value),
                 _ => {}
             }
         }
-        stat
+        Some(Self { path: path?, mode: mode? })
     }
 
     /// Go's `fs.FileMode`: a type bit is set for what is no regular file.

@@ -41,6 +41,11 @@ pub(crate) struct Messages {
 const PREFIX_BYTES: usize = 5;
 
 impl Messages {
+    /// A direction that was under way before: where a message begins is not known.
+    pub(crate) fn joined() -> Self {
+        Self { lost: true, ..Self::default() }
+    }
+
     /// The `grpc-encoding` of this direction.
     pub(crate) fn coding(&mut self, name: Option<&str>) {
         self.gzip = name == Some("gzip");

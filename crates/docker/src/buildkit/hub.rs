@@ -232,6 +232,22 @@ impl Hub {
         }
     }
 
+    /// A message of `Control/Status` of which only the beginning was captured: that something is
+    /// built, not what.
+    pub(crate) fn progress_begun(
+        &mut self,
+        api: &ApiCall,
+        missed: Caveat,
+        reference: &str,
+        at: Evidence,
+    ) {
+        let Some(build) = self.build_or_new(api, missed, reference, at) else { return };
+        build.call.add_caveat(Caveat::Truncated);
+        if !build.real {
+            build.is_build(at);
+        }
+    }
+
     /// `grpc-status` of Solve's answer.
     pub(crate) fn status(&mut self, api: &ApiCall, reference: &str, status: u32) {
         let Some(build) = self.build(api, reference) else { return };
@@ -261,13 +277,23 @@ impl Hub {
         build.fresh = true;
     }
 
-    /// The daemon asks for files: a build works, whether its request was read or not.
-    pub(crate) fn session_is_used(&mut self, key: &SessionKey, missed: Caveat, at: Evidence) {
+    /// The daemon asks its caller for something, `copies`: for files. So it builds, whether its
+    /// request was read or not.
+    pub(crate) fn session_is_used(
+        &mut self,
+        key: &SessionKey,
+        copies: bool,
+        missed: Caveat,
+        at: Evidence,
+    ) {
         let Some(Session { opened: Some(opened), owner: None, .. }) = self.sessions.get(key) else {
             return;
         };
         let Opened { api, evidence: began } = opened.clone();
-        let unjoined = |build: &GrpcBuild| !build.has_session && build.is_between(&api);
+        // One build may have two sessions, of which files come through one.
+        let unjoined = |build: &GrpcBuild| {
+            build.is_between(&api) && (!build.has_session || !copies && !build.requested)
+        };
         let known = if key.1.starts_with(UNNAMED) {
             self.latest(unjoined)
         } else {

@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use tw_model::{
     ApiCall, CallId, Caveat, Direction, Endpoint, Evidence, FlowId, Observation, Route, Secrets,
 };
-use tw_proto::{HttpEvent, HttpEventKind, HttpVersion, RequestHead, ResponseHead};
+use tw_proto::{HttpEvent, HttpEventKind, HttpVersion, RequestHead};
 
 pub(crate) use self::filesync::Synced;
 use self::grpc::Room;
@@ -58,6 +58,8 @@ pub(crate) struct Buildkit {
 struct Conn {
     session: Option<SessionKey>,
     rpcs: BTreeMap<u64, Rpc>,
+    /// Above all that were seen.
+    next_exchange: u64,
     /// Builds that end with it at the latest.
     builds: Vec<u64>,
 }
@@ -84,11 +86,16 @@ impl Buildkit {
         match event.kind {
             HttpEventKind::RequestHead(head) => self.request_head(conn, event, head, at, sink),
             HttpEventKind::ResponseHead(head) if head.version == HttpVersion::Http2 => {
-                self.answer_alone(conn, event, head, at, sink);
+                let is_grpc = head.header("content-type").is_some_and(is_grpc);
+                self.answer_alone(conn, event, is_grpc, at, sink);
+            }
+            HttpEventKind::ResponseBody(_) if conn.midstream && self.is_new(conn, event) => {
+                self.answer_alone(conn, event, false, at, sink);
             }
             _ => {}
         }
         let Some(known) = self.conns.get_mut(&conn.flow) else { return };
+        known.next_exchange = known.next_exchange.max(event.exchange.saturating_add(1));
         let Some(rpc) = known.rpcs.get_mut(&event.exchange) else { return };
         rpc.event(&event.kind, at, &mut self.room, &mut self.hub);
         if rpc.is_over() {
@@ -164,10 +171,24 @@ impl Buildkit {
         if head.version != HttpVersion::Http2 {
             return;
         }
-        let Some(method) = Method::of(&head.target) else { return };
+        let Some(method) = Method::of(&head.target) else {
+            return self.session_call(conn, event, &head.target, at);
+        };
         let api = api_call(conn, event, Some(head), at);
         let missed = if conn.midstream { Caveat::Midstream } else { Caveat::Gaps };
         self.begin(conn, event, Rpc::new(method, api, missed, head), at, sink);
+    }
+
+    /// A daemon asks its caller for something, whatever it is, only while it works for it; it asks
+    /// whether it is still there at any time.
+    fn session_call(&mut self, conn: &ConnFacts, event: &HttpEvent<'_>, path: &str, at: Evidence) {
+        let Some(known) = self.conns.get_mut(&conn.flow) else { return };
+        let by_daemon = event.request_direction == Direction::ToOpener;
+        if let (Some(session), true, true) = (&known.session, by_daemon, path.starts_with("/moby."))
+        {
+            let missed = if conn.midstream { Caveat::Midstream } else { Caveat::Gaps };
+            self.hub.session_is_used(session, false, missed, at);
+        }
     }
 
     /// Where requests were not captured, or their heads refer to what was missed, only answers are
@@ -177,23 +198,29 @@ impl Buildkit {
         &mut self,
         conn: &ConnFacts,
         event: &HttpEvent<'_>,
-        head: &ResponseHead,
+        is_grpc: bool,
         at: Evidence,
         sink: &mut dyn FnMut(Observation),
     ) {
         let known = self.conns.get(&conn.flow);
-        if known.is_some_and(|known| known.rpcs.contains_key(&event.exchange)) {
+        if known.is_some() && !self.is_new(conn, event) {
             return;
         }
         let on_session = known.is_some_and(|known| known.session.is_some());
-        let is_grpc = head.header("content-type").is_some_and(is_grpc);
         let to_daemon = event.request_direction == Direction::ToResponder;
         if to_daemon == on_session || known.is_none() && !conn.midstream && !is_grpc {
             return;
         }
         let api = api_call(conn, event, None, at);
         let missed = if conn.midstream { Caveat::Midstream } else { Caveat::OneDirection };
-        self.begin(conn, event, Rpc::of_answer(api, missed, on_session), at, sink);
+        let begun = matches!(event.kind, HttpEventKind::ResponseBody(_));
+        self.begin(conn, event, Rpc::of_answer(api, missed, on_session, begun), at, sink);
+    }
+
+    /// Is this the first event of its exchange, on a connection where BuildKit was seen before?
+    fn is_new(&self, conn: &ConnFacts, event: &HttpEvent<'_>) -> bool {
+        let known = self.conns.get(&conn.flow);
+        known.is_some_and(|known| event.exchange >= known.next_exchange)
     }
 
     fn begin(

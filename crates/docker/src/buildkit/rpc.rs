@@ -50,11 +50,15 @@ impl Rpc {
         rpc
     }
 
-    /// Only its answer is seen: on a session's connection files, else progress.
-    pub(crate) fn of_answer(api: ApiCall, missed: Caveat, on_session: bool) -> Self {
+    /// Only its answer is seen: on a session's connection files, else progress. `begun`: not from
+    /// its beginning.
+    pub(crate) fn of_answer(api: ApiCall, missed: Caveat, on_session: bool, begun: bool) -> Self {
         let mut rpc = Self::blank(on_session.then_some(Method::DiffCopy), api, missed);
         rpc.call.copy = on_session.then(|| DiffCopy::new(Folder::Unknown));
         rpc.request_over = true;
+        if begun {
+            rpc.response = Messages::joined();
+        }
         rpc
     }
 
@@ -149,7 +153,7 @@ impl Call {
     /// The daemon asks for files only once it builds.
     fn begins(&self, at: Evidence, hub: &mut Hub) {
         if let (Some(Method::DiffCopy), Some(session)) = (self.method, &self.session) {
-            hub.session_is_used(session, self.missed, at);
+            hub.session_is_used(session, true, self.missed, at);
         }
     }
 
@@ -198,6 +202,11 @@ impl Call {
                 {
                     build.call.answered_image(image);
                 }
+            }
+            None | Some(Method::Status) if !whole && begins_progress(message) => {
+                let id = self.reference.get_or_insert_with(|| unnamed(&self.api));
+                hub.progress_begun(&self.api, self.missed, id, at);
+                self.progress(message, at, hub);
             }
             Some(Method::Status) => self.progress(message, at, hub),
             None if whole && (self.reference.is_some() || is_progress(message)) => {
@@ -269,6 +278,15 @@ fn unnamed(api: &ApiCall) -> String {
     format!("{UNNAMED}{}:{}", api.id.flow.0, api.id.index)
 }
 
+/// Of a message that was cut off: does it begin as `StatusResponse` with a vertex does, 1 {1 digest}?
+/// Only what works on a build tells of vertices.
+fn begins_progress(message: &[u8]) -> bool {
+    const DIGEST: &[u8] = b"\x0a\x47sha256:";
+    let Some(rest) = message.strip_prefix(b"\x0a") else { return false };
+    let length = rest.iter().take(3).take_while(|byte| **byte & 0x80 != 0).count();
+    rest.get(length..).and_then(|rest| rest.get(1..)).is_some_and(|rest| rest.starts_with(DIGEST))
+}
+
 /// Has it the shape of `StatusResponse` with a vertex: 1 {1 digest, 3 name}?
 fn is_progress(message: &[u8]) -> bool {
     let mut fields = Fields::new(message);
@@ -282,4 +300,20 @@ fn is_progress(message: &[u8]) -> bool {
     }
     fields.for_each(drop);
     digest && name && inner.is_sound()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_beginning_of_progress_is_a_vertex_with_a_digest() {
+        let whole = [b"\x0a\xb6\x01\x0a\x47sha256:".as_slice(), &[b'a'; 64]].concat();
+        for at in 0..whole.len() {
+            assert_eq!(begins_progress(&whole[..at]), at >= 12, "{at}");
+        }
+        for other in [&b"\x0a\x19abcdefghijklmnopqrstuvwxy"[..], b"\x12\x05\x0a\x03abc", b""] {
+            assert!(!begins_progress(other));
+        }
+    }
 }

@@ -55,6 +55,8 @@ enum Kind {
     Rename,
     ExecCreate,
     ExecStart,
+    /// What is asked of the container was cut off; the answer may tell.
+    Begun,
 }
 
 /// One call about a container.
@@ -63,6 +65,8 @@ pub(crate) struct ContainerCall {
     libpod: bool,
     host: HostKey,
     reference: String,
+    /// The reference was cut off.
+    cut: bool,
     new_name: Option<String>,
     body: Collected,
     answer: Collected,
@@ -77,7 +81,7 @@ pub(crate) struct ContainerCall {
 impl ContainerCall {
     /// `None` for calls that do nothing to a container.
     pub(crate) fn new(api: &ApiCall, target: &Target, memory: &mut Memory) -> Option<Self> {
-        let kind = kind_of(api.route, target)?;
+        let kind = kind_of(api, target)?;
         let host = host_key(api.daemon, api.tag);
         let query = |key| target.query.first(key);
         let mut call = Self {
@@ -85,13 +89,17 @@ impl ContainerCall {
             libpod: target.libpod,
             host,
             reference: bounded(target.object(), MAX_NAME),
+            cut: target.is_object_cut(),
             new_name: None,
             body: Collected::new(MAX_BODY),
             answer: Collected::new(MAX_ANSWER),
             event: blank_event(api, action_of(kind)),
             created: None,
             request_read: false,
-            ready: !matches!(kind, Kind::Create | Kind::ExecCreate | Kind::Wait | Kind::Rename),
+            ready: matches!(
+                kind,
+                Kind::Start | Kind::Stop | Kind::Remove | Kind::Copy | Kind::ExecStart
+            ),
             settled: false,
         };
         match kind {
@@ -105,6 +113,7 @@ impl ContainerCall {
                 call.repeat(memory);
             }
             Kind::Stop if !ends_it(query("signal")) => return None,
+            Kind::Begun => {}
             _ => call.repeat(memory),
         }
         Some(call)
@@ -141,7 +150,7 @@ impl ContainerCall {
         let bytes = self.body.take();
         let parsed = Json::read(&bytes);
         match self.kind {
-            Kind::Create => self.read_create(&parsed.value, secrets),
+            Kind::Create => self.read_create(&parsed.value, parsed.whole, secrets),
             Kind::ExecCreate => self.read_exec(&parsed.value, secrets),
             _ => return false,
         }
@@ -187,12 +196,14 @@ impl ContainerCall {
                     memory.learn_exec(self.host, id, self.event.clone());
                 }
             }
+            Kind::Start => memory.note_start(self.host, &self.reference),
             Kind::Remove if status.is_some() => memory.forget_container(self.host, &self.reference),
             Kind::Rename if status.is_some() => {
                 if let Some(name) = &self.new_name {
                     memory.rename_container(self.host, &self.reference, name);
                 }
             }
+            Kind::Begun => self.settle_begun(status, memory),
             Kind::Wait => {
                 // The head of this answer comes at once; its body when the container has ended, or
                 // with -1 and an error when the caller waits no longer.
@@ -203,6 +214,31 @@ impl ContainerCall {
             }
             _ => {}
         }
+    }
+
+    /// Docker Engine API v1.43: of the calls about a container that are sent with POST, only
+    /// ContainerExec is answered with 201. With 204 are start and what needs a running container,
+    /// and ContainerRename: for a container that has not been started yet it is taken for its start.
+    fn settle_begun(&mut self, status: Option<u16>, memory: &mut Memory) {
+        let known = memory.begun(self.host, &self.reference, self.cut);
+        match (status, known) {
+            (Some(201), known) => {
+                self.event.action = ContainerAction::Exec;
+                if let Some((created, _)) = known {
+                    self.event.name.clone_from(&created.name);
+                    self.event.image.clone_from(&created.image);
+                }
+            }
+            (Some(204), Some((created, false))) => {
+                fill(&mut self.event, &created);
+                memory.note_start(self.host, &self.reference);
+            }
+            _ => return,
+        }
+        if !self.cut {
+            self.event.container_id = Some(self.reference.trim_start_matches('/').to_owned());
+        }
+        self.ready = true;
     }
 
     /// Nothing more will come. `gone`: when the connection was seen to end, if it was; an exec that
@@ -235,7 +271,13 @@ impl ContainerCall {
         matches!(self.kind, Kind::Create) && id.len() == 64
     }
 
-    fn repeat(&mut self, memory: &Memory) {
+    fn repeat(&mut self, memory: &mut Memory) {
+        if self.cut {
+            if let Some((created, _)) = memory.begun(self.host, &self.reference, true) {
+                fill(&mut self.event, &created);
+            }
+            return;
+        }
         self.event.container_id = Some(self.reference.trim_start_matches('/').to_owned());
         let Some((id, created)) = memory.container(self.host, &self.reference) else { return };
         if let Some(id) = id {
@@ -254,7 +296,7 @@ impl ContainerCall {
         self.event = ContainerEvent { status: None, ended: api.started, ..event };
     }
 
-    fn read_create(&mut self, spec: &Json, secrets: Secrets) {
+    fn read_create(&mut self, spec: &Json, whole: bool, secrets: Secrets) {
         let mut created = if self.libpod {
             create::from_specgen(spec, secrets)
         } else {
@@ -262,6 +304,10 @@ impl ContainerCall {
         };
         if self.event.name.is_some() {
             created.name.clone_from(&self.event.name);
+        }
+        if !whole {
+            // That no user is named was not seen.
+            created.risks.retain(|risk| *risk != Risk::RootUser);
         }
         fill(&mut self.event, &created);
         self.created = Some(Arc::new(created));
@@ -280,8 +326,8 @@ impl ContainerCall {
     }
 }
 
-fn kind_of(route: Route, target: &Target) -> Option<Kind> {
-    Some(match route {
+fn kind_of(api: &ApiCall, target: &Target) -> Option<Kind> {
+    Some(match api.route {
         Route::ContainerCreate => Kind::Create,
         Route::ContainerStart => Kind::Start,
         Route::ContainerStop => match target.verb() {
@@ -294,6 +340,7 @@ fn kind_of(route: Route, target: &Target) -> Option<Kind> {
         Route::ArchivePut => Kind::Copy,
         Route::ExecCreate => Kind::ExecCreate,
         Route::ExecStart => Kind::ExecStart,
+        Route::Other if api.method == "POST" && target.is_begun_container() => Kind::Begun,
         Route::Other if target.verb() == "rename" => Kind::Rename,
         _ => return None,
     })
@@ -302,7 +349,7 @@ fn kind_of(route: Route, target: &Target) -> Option<Kind> {
 const fn action_of(kind: Kind) -> ContainerAction {
     match kind {
         Kind::Create | Kind::Rename => ContainerAction::Create,
-        Kind::Start => ContainerAction::Start,
+        Kind::Start | Kind::Begun => ContainerAction::Start,
         Kind::Stop | Kind::Wait => ContainerAction::Stop,
         Kind::Remove => ContainerAction::Remove,
         Kind::Copy => ContainerAction::Copy,

@@ -116,6 +116,9 @@ impl Response {
     }
 }
 
+/// Bytes by which [`looks_like_message`] tells.
+pub(crate) const TELLING_BYTES: usize = 8;
+
 /// Does this look like a message over TCP, length first?
 pub(crate) fn looks_like_message(bytes: &[u8]) -> bool {
     let mut cursor = Cursor::new(bytes);

@@ -8,8 +8,8 @@ mod tests;
 
 use tw_model::{AnomalyKind, Direction};
 
-pub(crate) use self::message::looks_like_message;
 use self::message::{Parsed, Response};
+pub(crate) use self::message::{TELLING_BYTES, looks_like_message};
 use crate::Event;
 use crate::out::Out;
 use crate::reader::Ends;

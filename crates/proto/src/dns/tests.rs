@@ -105,6 +105,17 @@ fn over_tcp_messages_come_in_any_pieces() {
 }
 
 #[test]
+fn a_length_in_a_segment_of_its_own_is_no_hindrance() {
+    let answer = over_tcp(&answer());
+    let (length, message) = answer.split_at(2);
+    let whole = read_with(reader(53, Limits::default()), &[down(&answer)]);
+    assert_eq!(whole.len(), 1);
+    for feeds in [vec![down(length), down(message)], answer.chunks(1).map(down).collect()] {
+        assert_eq!(read_with(reader(53, Limits::default()), &feeds), whole);
+    }
+}
+
+#[test]
 fn a_hole_in_a_message_leaves_the_next_one() {
     let wire = [over_tcp(&answer()), over_tcp(&answer()), over_tcp(&answer())].concat();
     let each = wire.len() / 3;

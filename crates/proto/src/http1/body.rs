@@ -87,6 +87,13 @@ impl Body {
         (len.saturating_sub(inside), known)
     }
 
+    /// Bytes that may be of the body, of which nothing can be made.
+    pub(crate) fn pass_over(&mut self, place: Place, bytes: &[u8], out: &mut Out<'_>) {
+        self.untouched = false;
+        let len = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        out.http(self.exchange, place.request_direction, place.gap(len));
+    }
+
     /// The body is over.
     pub(crate) fn end(mut self, place: Place, end: BodyEnd, out: &mut Out<'_>) {
         if let Some(mut codings) = self.codings.take() {

@@ -7,6 +7,8 @@ use crate::line::LineBuffer;
 pub(crate) struct Chunked {
     state: State,
     line: LineBuffer,
+    /// Where chunks begin was lost before, and found again by their looks.
+    found_again: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,6 +18,8 @@ enum State {
     Data(u64),
     DataEnd,
     Trailer,
+    /// Where the next chunk begins is not known.
+    Lost,
 }
 
 /// One step through a framed body.
@@ -32,10 +36,47 @@ pub(crate) enum Step<'a> {
 }
 
 impl Chunked {
+    /// A body whose first chunks are missing.
+    pub(crate) fn lost() -> Self {
+        Self { state: State::Lost, ..Self::default() }
+    }
+
+    /// Where the next chunk begins is no longer known.
+    pub(crate) fn lose(&mut self) {
+        *self = Self::lost();
+    }
+
+    pub(crate) fn is_lost(&self) -> bool {
+        self.state == State::Lost
+    }
+
+    /// Was what is read as chunks only found by its looks?
+    pub(crate) const fn is_found_again(&self) -> bool {
+        self.found_again
+    }
+
+    /// Takes a chunk that begins with `segment` for the next one, if it looks like one of dockerd's:
+    /// it sends each JSON line as a chunk in a segment of its own (observed: dockerd 20.10, `/build`).
+    /// So does the last chunk.
+    pub(crate) fn find_again(&mut self, segment: &[u8]) -> bool {
+        let digits = segment.iter().take(8).take_while(|byte| byte.is_ascii_hexdigit()).count();
+        let after = segment.get(digits..).unwrap_or_default();
+        let last = segment.starts_with(b"0\r\n\r\n");
+        let found = last || (1..=6).contains(&digits) && after.starts_with(b"\r\n{");
+        if found {
+            *self = Self { state: State::Size, line: LineBuffer::default(), found_again: true };
+        }
+        found
+    }
+
     /// Takes the next step off the front of `input`.
     pub(crate) fn step<'a>(&mut self, input: &mut &'a [u8], line_limit: usize) -> Step<'a> {
         loop {
             if input.is_empty() {
+                return Step::More;
+            }
+            if self.state == State::Lost {
+                *input = &[];
                 return Step::More;
             }
             if let State::Data(left) = self.state {
@@ -60,7 +101,7 @@ impl Chunked {
         }
     }
 
-    /// Missing bytes: true when all of them were inside one chunk's data.
+    /// Missing bytes: true when all of them were inside one chunk's data and the line end after it.
     pub(crate) const fn skip(&mut self, len: u64) -> bool {
         match self.state {
             State::Data(left) if left > len => {
@@ -69,6 +110,15 @@ impl Chunked {
             }
             State::Data(left) if left == len => {
                 self.state = State::DataEnd;
+                true
+            }
+            // A segment that ends with its chunk, cut off by the snap length.
+            State::Data(left) if left.saturating_add(1) == len => {
+                self.state = State::DataEnd;
+                true
+            }
+            State::Data(left) if left.saturating_add(2) == len => {
+                self.state = State::Size;
                 true
             }
             _ => false,
@@ -89,7 +139,7 @@ fn after_line(state: State, line: &[u8]) -> Option<After> {
         },
         State::DataEnd => line.is_empty().then_some(After::Go(State::Size)),
         State::Trailer if line.is_empty() => Some(After::End),
-        State::Trailer | State::Data(_) => Some(After::Go(State::Trailer)),
+        State::Trailer | State::Data(_) | State::Lost => Some(After::Go(State::Trailer)),
     }
 }
 
@@ -161,9 +211,38 @@ mod tests {
         let mut chunked = Chunked::default();
         let mut input = &b"10\r\nab"[..];
         assert_eq!(chunked.step(&mut input, 64), Step::Piece(b"ab"));
-        assert!(!chunked.skip(15));
+        assert!(!chunked.skip(17));
         assert!(chunked.skip(14));
         let mut input = &b"\r\n0\r\n\r\n"[..];
         assert_eq!(chunked.step(&mut input, 64), Step::End);
+    }
+
+    #[test]
+    fn a_hole_may_take_the_line_end_of_a_chunk_with_it() {
+        for (len, rest) in [(14, &b"\r\n0\r\n\r\n"[..]), (15, b"\n0\r\n\r\n"), (16, b"0\r\n\r\n")] {
+            let mut chunked = Chunked::default();
+            let mut input = &b"10\r\nab"[..];
+            assert_eq!(chunked.step(&mut input, 64), Step::Piece(b"ab"));
+            assert!(chunked.skip(len));
+            assert_eq!(chunked.step(&mut &*rest, 64), Step::End, "{len}");
+        }
+    }
+
+    #[test]
+    fn chunks_are_found_again_by_their_looks() {
+        for (segment, found) in [
+            (&b"1f\r\n{\"stream\":\"x\"}\r\n"[..], true),
+            (b"0\r\n\r\n", true),
+            (b"0\r\n", false),
+            (b"\r\n{", false),
+            (b"1234567\r\n{", false),
+            (b"1f\r\nabc", false),
+            (b"1f;x\r\n{", false),
+            (b"", false),
+        ] {
+            let mut chunked = Chunked::lost();
+            assert_eq!(chunked.find_again(segment), found, "{}", String::from_utf8_lossy(segment));
+            assert_eq!(chunked.is_lost(), !found);
+        }
     }
 }

@@ -35,6 +35,11 @@ impl Framing {
         }
     }
 
+    /// The chunks that it consists of, if it does.
+    pub(crate) fn chunked(&mut self) -> Option<&mut Chunked> {
+        if let Self::Chunked(chunked) = self { Some(chunked) } else { None }
+    }
+
     /// Missing bytes: how many of them certainly belong to this body, and whether the body's end
     /// is still known.
     pub(crate) fn skip(&mut self, len: u64) -> (u64, bool) {

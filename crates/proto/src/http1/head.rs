@@ -1,10 +1,12 @@
 //! The head of a message, line by line (RFC 9112 §2.1): of any size, of which only so much is kept.
 
-use super::line::{RequestLine, request_line, status_line};
+use super::line::{
+    RequestLine, begun_request_line, request_line, started_status_line, status_line,
+};
 use crate::http::fields::{Fields, authority};
 use crate::limits::{Limits, length};
 use crate::line::{Line, LineBuffer};
-use crate::{HttpVersion, RequestHead, ResponseHead};
+use crate::{Extent, HttpVersion, RequestHead, ResponseHead};
 
 /// Which of the two messages of an exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +21,8 @@ pub(crate) struct Head {
     first: Option<First>,
     fields: Fields,
     pub(crate) line: LineBuffer,
+    /// It begins in the middle of a segment after bytes that were nothing.
+    doubtful: bool,
 }
 
 #[derive(Debug)]
@@ -48,6 +52,11 @@ pub(crate) enum HeadStep {
 }
 
 impl Head {
+    /// One that may be the middle of something: nothing is made of its beginning alone.
+    pub(crate) fn doubtful() -> Self {
+        Self { doubtful: true, ..Self::default() }
+    }
+
     /// Nothing of the head has come yet.
     pub(crate) fn is_empty(&self) -> bool {
         self.first.is_none() && self.line.partial().is_empty()
@@ -77,18 +86,6 @@ impl Head {
         }
     }
 
-    /// The rest of the head is missing: what came of it, as far as it is whole. Of a request line
-    /// that is cut off in its query, the parameters that came.
-    pub(crate) fn cut_off(&mut self, role: Role) -> Option<Complete> {
-        if self.first.is_none() && role == Role::Request {
-            self.first = cut_request_line(self.line.partial()).map(First::Request);
-        }
-        match self.complete() {
-            HeadStep::Complete(complete, _) => Some(complete),
-            _ => None,
-        }
-    }
-
     fn unfinished(&self, role: Role) -> HeadStep {
         if self.first.is_some() {
             return HeadStep::More;
@@ -107,34 +104,53 @@ impl Head {
     }
 
     fn complete(&mut self) -> HeadStep {
-        let fields = std::mem::take(&mut self.fields);
-        let headers = fields.headers;
         self.line.clear();
-        let complete = match self.first.take() {
-            Some(First::Request(RequestLine { method, target, version })) => {
-                let authority = authority(&headers, &method, &target);
-                Complete::Request(RequestHead { method, target, version, authority, headers })
-            }
-            Some(First::Status(version, status)) => {
-                Complete::Response(ResponseHead { status, version, headers })
-            }
-            None => return HeadStep::Junk,
-        };
-        HeadStep::Complete(complete, fields.over)
+        let over = self.fields.over;
+        match self.made(Extent::Whole) {
+            Some(complete) => HeadStep::Complete(complete, over),
+            None => HeadStep::Junk,
+        }
     }
-}
 
-/// A method, and a target of which at least the path is whole.
-fn cut_request_line(partial: &[u8]) -> Option<RequestLine> {
-    let text = std::str::from_utf8(partial).ok()?;
-    let (_, target) = text.split_once(' ')?;
-    let whole = match target.split_once(' ') {
-        Some((target, _)) => target,
-        None => target.get(..target.rfind(['?', '&'])?)?,
-    };
-    let end = text.len().saturating_sub(target.len()).saturating_add(whole.len());
-    let line = format!("{} HTTP/1.1", text.get(..end)?);
-    request_line(line.as_bytes()).filter(|_| super::line::looks_like_request(line.as_bytes()))
+    /// The rest of it is missing: what can be said of it for certain, if its first line says enough.
+    pub(crate) fn cut(&mut self, role: Role) -> Option<Complete> {
+        if self.doubtful {
+            return None;
+        }
+        if self.first.is_some() {
+            return self.made(Extent::Fields);
+        }
+        let partial = self.line.partial();
+        let (first, extent) = match role {
+            Role::Request => {
+                let (line, whole) = begun_request_line(partial)?;
+                (First::Request(line), if whole { Extent::Fields } else { Extent::Line })
+            }
+            Role::Response => {
+                let (version, status) = started_status_line(partial)?;
+                (First::Status(version, status), Extent::Fields)
+            }
+        };
+        self.first = Some(first);
+        self.made(extent)
+    }
+
+    fn made(&mut self, extent: Extent) -> Option<Complete> {
+        let headers = std::mem::take(&mut self.fields).headers;
+        Some(match self.first.take()? {
+            First::Request(RequestLine { method, target, version }) => {
+                let authority = match extent {
+                    Extent::Line => None,
+                    _ => authority(&headers, &method, &target),
+                };
+                let head = RequestHead { method, target, version, authority, headers, extent };
+                Complete::Request(head)
+            }
+            First::Status(version, status) => {
+                Complete::Response(ResponseHead { status, version, headers, extent })
+            }
+        })
+    }
 }
 
 fn first(role: Role, line: Line<'_>) -> Option<First> {

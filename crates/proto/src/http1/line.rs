@@ -27,6 +27,40 @@ pub(crate) fn request_line(line: &[u8]) -> Option<RequestLine> {
     plausible.then(|| RequestLine { method: text(method), target: text(target), version })
 }
 
+/// The beginning of a request line whose end is missing, where it can be nothing else: a method that
+/// is in use, and a target that has begun. Says whether the target is whole, because the version
+/// has begun behind it.
+pub(crate) fn begun_request_line(start: &[u8]) -> Option<(RequestLine, bool)> {
+    const METHODS: [&[u8]; 7] = [b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"PATCH", b"OPTIONS"];
+    let start = start.strip_suffix(b"\r").unwrap_or(start);
+    let space = start.iter().position(|&byte| byte == b' ')?;
+    let (method, rest) = start.split_at_checked(space)?;
+    let rest = rest.get(1..)?;
+    let begins = matches!(rest.first(), Some(b'/')) || rest.starts_with(b"http");
+    if !METHODS.contains(&method) || !begins || rest.len() < 2 || rest.iter().any(is_control) {
+        return None;
+    }
+    let (target, whole) = match rest.iter().position(|&byte| byte == b' ') {
+        Some(end) if may_become_version(rest.get(end..)?.get(1..)?) => (rest.get(..end)?, true),
+        _ => (rest, false),
+    };
+    let line =
+        RequestLine { method: text(method), target: text(target), version: HttpVersion::Http11 };
+    Some((line, whole))
+}
+
+fn may_become_version(start: &[u8]) -> bool {
+    let digit = start.get(7).is_none_or(u8::is_ascii_digit);
+    start.len() <= 8 && digit && b"HTTP/1.".iter().zip(start).all(|(wanted, byte)| wanted == byte)
+}
+
+/// The beginning of a status line whose end is missing.
+pub(crate) fn started_status_line(start: &[u8]) -> Option<(HttpVersion, u16)> {
+    let code = start.get(9..13)?;
+    (start.starts_with(b"HTTP/1.") && is_blank(code.last()?)).then_some(())?;
+    status_line(start)
+}
+
 /// RFC 9112 §4: `HTTP-version SP status-code SP [reason]`. Clients take any version, and a NUL for
 /// a blank; so do we, where a response is due.
 pub(crate) fn status_line(line: &[u8]) -> Option<(HttpVersion, u16)> {

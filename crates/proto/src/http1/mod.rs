@@ -20,12 +20,13 @@ mod tests;
 use tw_model::{AnomalyKind, Direction};
 
 use self::body::{Body, Place};
-use self::chunk::Step;
 pub(crate) use self::chunk::take_up_to;
+use self::chunk::{Chunked, Step};
 use self::framing::Framing;
 use self::head::{Complete, Head, HeadStep, Role};
 pub(crate) use self::line::{
-    looks_like_request, may_become_request, may_become_status, request_line,
+    begun_request_line, looks_like_request, may_become_request, may_become_status, request_line,
+    started_status_line,
 };
 use self::pairing::{Pairing, Pending};
 use self::side::{Held, Phase, Side, resync};
@@ -33,7 +34,7 @@ use crate::http::coding::Listed;
 use crate::level::Switch;
 use crate::limits::length;
 use crate::out::Out;
-use crate::{BodyEnd, Header, HttpEventKind, RequestHead, ResponseHead};
+use crate::{BodyEnd, Extent, Header, HttpEventKind, RequestHead, ResponseHead};
 
 /// One HTTP/1 connection.
 pub(crate) struct Http1 {
@@ -105,7 +106,11 @@ impl Http1 {
             Phase::Body(body) => {
                 let (beyond, known) = body.gap(place, len, out);
                 let over = matches!(body.framing, Framing::Length(0));
-                if !known {
+                let chunked = body.framing.chunked().filter(|_| role == Role::Response);
+                if let (Some(chunked), false) = (chunked, known) {
+                    chunked.lose();
+                    side.lost = true;
+                } else if !known {
                     self.end_body(role, BodyEnd::Cut, out);
                     self.side(role).lose();
                 } else if over {
@@ -116,11 +121,10 @@ impl Http1 {
                 }
             }
             Phase::Held(held) => held.missing = held.missing.saturating_add(len),
-            Phase::Head(head) => {
-                let head = head.cut_off(role);
-                side.lose();
-                self.begin_cut(head, len, out);
-            }
+            Phase::Head(head) => match head.cut(role) {
+                Some(head) => self.begin_cut(head, len, out),
+                None => side.lose(),
+            },
             Phase::Resync(_) => side.lose(),
             Phase::Upstream(_) | Phase::Done => {}
         }
@@ -159,11 +163,19 @@ impl Http1 {
         while !input.is_empty() && self.switch.is_none() {
             match &mut self.side(role).phase {
                 Phase::Head(_) => self.read_head(role, input, segment, out),
-                Phase::Body(_) => self.read_body(role, input, out),
+                Phase::Body(body) => match body.framing.chunked() {
+                    Some(chunked) if chunked.is_lost() => {
+                        let at_start = input.len() == segment.len();
+                        self.search_body(role, at_start, input, out);
+                    }
+                    _ => self.read_body(role, input, out),
+                },
                 Phase::Resync(skip_line) => {
                     let skip_line = std::mem::take(skip_line);
                     if resync(role, skip_line, input) {
-                        self.side(role).next_head();
+                        let side = self.side(role);
+                        let at_start = input.len() == segment.len();
+                        if at_start { side.next_head() } else { side.next_doubtful_head() }
                     }
                 }
                 Phase::Held(held) => {
@@ -173,6 +185,7 @@ impl Http1 {
                         continue;
                     }
                     *input = &[];
+                    self.guess_h2c(out);
                 }
                 Phase::Upstream(exchange) => {
                     let exchange = *exchange;
@@ -235,12 +248,33 @@ impl Http1 {
         }
         match body.read(place, input, out) {
             Step::Piece(_) | Step::More => {}
+            Step::Malformed if body.framing.chunked().is_some_and(|c| c.is_found_again()) => {
+                body.framing = Framing::Chunked(Box::new(Chunked::lost()));
+                self.search_body(role, false, input, out);
+            }
             Step::Malformed => {
                 self.end_body(role, BodyEnd::Cut, out);
                 self.side(role).phase = Phase::Done;
                 out.anomaly(AnomalyKind::HttpMalformed);
             }
             Step::End => self.end_body(role, BodyEnd::Complete, out),
+        }
+    }
+
+    /// Looks for where a response goes on whose chunks were lost: at the start of a segment only,
+    /// so that text inside of one is not taken for it.
+    fn search_body(&mut self, role: Role, at_start: bool, input: &mut &[u8], out: &mut Out<'_>) {
+        let place = self.place(role);
+        let Phase::Body(body) = &mut self.side(role).phase else {
+            return;
+        };
+        if at_start && started_status_line(input.get(..64).unwrap_or(input)).is_some() {
+            self.end_body(role, BodyEnd::Cut, out);
+            return self.side(role).lose();
+        }
+        let found = body.framing.chunked().is_some_and(|c| at_start && c.find_again(input));
+        if !found {
+            body.pass_over(place, std::mem::take(input), out);
         }
     }
 
@@ -261,6 +295,7 @@ impl Http1 {
     }
 
     fn begin_request(&mut self, head: &RequestHead, out: &mut Out<'_>) {
+        self.end_lost_response(out);
         let pending = self.pairing.request(head, self.responses.lost, out);
         let exchange = pending.exchange;
         self.requests.lost = false;
@@ -273,24 +308,36 @@ impl Http1 {
         self.begin_body(Role::Request, exchange, &head.headers, framing, out);
     }
 
-    /// A head of which the end is missing: it is told as far as it came, and that nothing of what
-    /// follows is known.
-    fn begin_cut(&mut self, head: Option<Complete>, missing: u64, out: &mut Out<'_>) {
-        let direction = self.request_direction;
+    /// A head of which `len` bytes, or those and more of what follows it, are missing.
+    fn begin_cut(&mut self, head: Complete, len: u64, out: &mut Out<'_>) {
         match head {
-            Some(Complete::Request(head)) => {
-                let pending = self.pairing.request(&head, self.responses.lost, out);
-                out.http(pending.exchange, direction, HttpEventKind::RequestHead(&head));
-                out.http(pending.exchange, direction, HttpEventKind::RequestGap(missing));
-                out.http(pending.exchange, direction, HttpEventKind::RequestEnd(BodyEnd::Cut));
+            Complete::Request(head) => {
+                self.end_lost_response(out);
+                let exchange = self.pairing.request(&head, self.responses.lost, out).exchange;
+                out.http(exchange, self.request_direction, HttpEventKind::RequestHead(&head));
+                let place = self.place(Role::Request);
+                out.http(exchange, self.request_direction, HttpEventKind::RequestGap(len));
+                out.http(exchange, self.request_direction, place.end(BodyEnd::Cut));
+                self.requests.lose();
             }
-            Some(Complete::Response(head)) if head.status >= 200 => {
-                let (exchange, _) = self.pairing.response(out);
-                out.http(exchange, direction, HttpEventKind::ResponseHead(&head));
-                out.http(exchange, direction, HttpEventKind::ResponseGap(missing));
-                out.http(exchange, direction, HttpEventKind::ResponseEnd(BodyEnd::Cut));
+            Complete::Response(head) => {
+                self.begin_response(&head, out);
+                let place = self.place(Role::Response);
+                if let Phase::Body(body) = &mut self.responses.phase {
+                    body.gap(place, len, out);
+                }
             }
-            Some(Complete::Response(_)) | None => {}
+        }
+    }
+
+    /// A client that has its next request answered has had the answer before.
+    fn end_lost_response(&mut self, out: &mut Out<'_>) {
+        let Phase::Body(body) = &mut self.responses.phase else {
+            return;
+        };
+        if body.framing.chunked().is_some_and(|chunked| chunked.is_lost()) {
+            self.end_body(Role::Response, BodyEnd::Cut, out);
+            self.responses.lose();
         }
     }
 
@@ -343,7 +390,11 @@ impl Http1 {
         // 1xx is interim, but for 101 (RFC 9110 §15.2).
         if head.status < 200 && head.status != 101 {
             self.pairing.interim();
-            return self.responses.next_head();
+            self.responses.next_head();
+            if head.extent != Extent::Whole {
+                self.responses.lose();
+            }
+            return;
         }
         let (exchange, pending) = self.pairing.response(out);
         out.http(exchange, self.request_direction, HttpEventKind::ResponseHead(head));
@@ -352,11 +403,20 @@ impl Http1 {
         }
         let framing = if has_no_body(head.status, pending.as_ref()) {
             Ok(Framing::None)
-        } else {
+        } else if head.extent == Extent::Whole {
             framing::of_response(&head.headers)
+        } else {
+            Ok(Framing::Chunked(Box::new(Chunked::lost())))
         };
         self.answered(exchange, pending.as_ref());
-        self.begin_body(Role::Response, exchange, &head.headers, framing, out);
+        let headers = if head.extent == Extent::Whole { head.headers.as_slice() } else { &[] };
+        self.begin_body(Role::Response, exchange, headers, framing, out);
+        if head.extent != Extent::Whole {
+            match self.responses.phase {
+                Phase::Body(_) => self.responses.lost = true,
+                _ => self.responses.lose(),
+            }
+        }
     }
 
     /// A final answer came that keeps the connection HTTP.

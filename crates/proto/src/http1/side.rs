@@ -65,6 +65,11 @@ impl Side {
         self.phase = Phase::Head(Head::default());
     }
 
+    /// The next message seems to begin here, in the middle of a segment.
+    pub(crate) fn next_doubtful_head(&mut self) {
+        self.phase = Phase::Head(Head::doubtful());
+    }
+
     /// Where messages begin is no longer known.
     pub(crate) fn lose(&mut self) {
         self.phase = Phase::Resync(false);

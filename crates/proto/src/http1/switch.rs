@@ -6,9 +6,10 @@ use super::pairing::{Pending, upgrade};
 use super::side::{Held, Phase};
 use super::{Http1, Role};
 use crate::http::fields::list;
+use crate::http2::looks_like_frames;
 use crate::level::{Next, Switch};
 use crate::out::Out;
-use crate::probe::{Verdict, probe};
+use crate::probe::{PREFACE, Verdict, probe};
 use crate::{BodyEnd, HttpEventKind, ResponseHead, Upgrade};
 
 impl Http1 {
@@ -74,6 +75,22 @@ impl Http1 {
         }
     }
 
+    /// A client sends HTTP/2 only after the daemon agreed to it: where its answer was not captured,
+    /// what it sends tells.
+    pub(crate) fn guess_h2c(&mut self, out: &mut Out<'_>) {
+        let Phase::Held(held) = &self.requests.phase else { return };
+        let (exchange, bytes) = (held.exchange, held.bytes.as_slice());
+        let begins = bytes.starts_with(PREFACE) || looks_like_frames(bytes);
+        if begins && self.is_h2c(exchange) {
+            self.guess_held(out);
+        }
+    }
+
+    fn is_h2c(&self, exchange: u64) -> bool {
+        let pending = self.pairing.pending(exchange);
+        pending.is_some_and(|pending| pending.upgrade == Some(Upgrade::H2c))
+    }
+
     /// No answer was captured, and none will be: the held bytes themselves tell what they are.
     pub(crate) fn guess_held(&mut self, out: &mut Out<'_>) {
         let Phase::Held(held) = &self.requests.phase else {
@@ -81,7 +98,11 @@ impl Http1 {
         };
         let (exchange, connect) = (held.exchange, held.connect);
         let next = match (probe(&held.bytes), connect) {
-            (Verdict::Preface, false) => Some((Next::Http2(false), Upgrade::H2c)),
+            // Its answer may still come, and is no frame.
+            (Verdict::Preface, false) => Some((Next::Http2(true), Upgrade::H2c)),
+            (_, false) if self.is_h2c(exchange) && looks_like_frames(&held.bytes) => {
+                Some((Next::Http2(true), Upgrade::H2c))
+            }
             (Verdict::ClientHello | Verdict::Request | Verdict::Preface, true) => {
                 let target = self.pairing.pending(exchange).and_then(|p| p.target.clone());
                 target.map(|to| (Next::Tunnel(to, ProxyKind::Connect), Upgrade::Tunnel))

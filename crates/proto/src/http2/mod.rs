@@ -24,15 +24,19 @@ use crate::cursor::Cursor;
 use crate::limits::length;
 use crate::out::Out;
 use crate::probe::PREFACE;
-use crate::{BodyEnd, Header, HttpEventKind, HttpVersion, RequestHead, ResponseHead};
+use crate::{BodyEnd, Extent, Header, HttpEventKind, HttpVersion, RequestHead, ResponseHead};
 
 /// One HTTP/2 connection.
 pub(crate) struct Http2 {
     request_direction: Option<Direction>,
     halves: [Half; 2],
     streams: Streams,
-    /// Highest stream that a client opened.
+    /// Highest stream that a client opened, and the lowest whose request was seen since any may have
+    /// been missed.
     last_stream: u32,
+    first_request: u32,
+    /// Header blocks may have been missed.
+    joined: bool,
     resets: u32,
     limit_told: bool,
 }
@@ -83,6 +87,8 @@ impl Http2 {
             halves,
             streams: Streams::default(),
             last_stream: 0,
+            first_request: u32::MAX,
+            joined,
             resets: 0,
             limit_told: false,
         }
@@ -160,6 +166,9 @@ impl Http2 {
         let mut decoder = std::mem::take(&mut half.decoder);
         decoder.forget(out.limits);
         *half = Half { start: Start::Lost, decoder, ..Half::default() };
+        // From here on requests may be missed again.
+        self.first_request = u32::MAX;
+        self.joined = true;
         let toward = self.request_direction.unwrap_or(direction);
         let Some(part) = part_of(self.request_direction, direction) else { return };
         for stream in self.streams.values_mut() {
@@ -187,7 +196,7 @@ impl Http2 {
         };
         let fields = half.decoder.decode_cut(&bytes, out.limits);
         half.decoder.forget(out.limits);
-        self.fields(direction, frame.stream, fields, out);
+        self.fields(direction, frame.stream, fields, Extent::Fields, out);
         if frame.kind == HEADERS && frame.has(END_STREAM) {
             self.end_stream(direction, frame.stream, out);
         }
@@ -325,7 +334,7 @@ impl Http2 {
         if block.promise {
             return Ok(());
         }
-        self.fields(direction, block.stream, decoded.fields, out);
+        self.fields(direction, block.stream, decoded.fields, Extent::Whole, out);
         if block.end_stream {
             self.end_stream(direction, block.stream, out);
         }
@@ -337,14 +346,17 @@ impl Http2 {
         direction: Direction,
         stream: u32,
         fields: Vec<Header>,
+        extent: Extent,
         out: &mut Out<'_>,
     ) {
         if self.request_direction.is_none() {
             self.request_direction = role_by_fields(direction, &fields);
         }
         match part_of(self.request_direction, direction) {
-            Some(Part::Request) => self.request_fields(direction, stream, fields, out),
-            Some(Part::Response) => self.response_fields(direction.reversed(), stream, fields, out),
+            Some(Part::Request) => self.request_fields(direction, stream, fields, extent, out),
+            Some(Part::Response) => {
+                self.response_fields(direction.reversed(), stream, fields, extent, out)
+            }
             None => {}
         }
     }
@@ -354,12 +366,14 @@ impl Http2 {
         direction: Direction,
         id: u32,
         fields: Vec<Header>,
+        extent: Extent,
         out: &mut Out<'_>,
     ) {
-        let Some(head) = request_head(fields) else {
+        let Some(head) = request_head(fields, extent) else {
             return;
         };
         self.open(id, direction, out);
+        self.first_request = self.first_request.min(id);
         // A block on a stream that has a head is its trailers.
         if let Some(stream) = self.streams.get_mut(id)
             && matches!(stream.request, Message::Due)
@@ -374,6 +388,7 @@ impl Http2 {
         request_direction: Direction,
         id: u32,
         fields: Vec<Header>,
+        extent: Extent,
         out: &mut Out<'_>,
     ) {
         let is_trailers = !fields.iter().any(|field| field.name.starts_with(':'));
@@ -383,12 +398,15 @@ impl Http2 {
             let kind = HttpEventKind::ResponseTrailers(&fields);
             return out.http(stream.exchange, request_direction, kind);
         }
-        let Some(head) = response_head(fields).filter(|head| head.status >= 200) else {
+        let Some(head) = response_head(fields, extent).filter(|head| head.status >= 200) else {
             return;
         };
-        // Stream 1 without a request is the answer to an upgraded HTTP/1 request; even ones are pushed.
-        if id > 1 && id % 2 == 1 {
+        // Even streams are pushed. Stream 1 without a request is the answer to an upgraded HTTP/1
+        // request, unless the connection's opener answers, as on Docker's `/session`.
+        let is_upgraded = id == 1 && request_direction == Direction::ToResponder;
+        if id % 2 == 1 && !is_upgraded {
             self.open(id, request_direction, out);
+            self.open_missed(id, request_direction, out);
         }
         if let Some(stream) = self.streams.get_mut(id)
             && matches!(stream.response, Message::Due)
@@ -409,12 +427,25 @@ impl Http2 {
         }
     }
 
+    /// Opens a stream of which the request was missed; answers come in any order.
+    fn open_missed(&mut self, id: u32, request_direction: Direction, out: &mut Out<'_>) {
+        if id >= self.first_request || id.is_multiple_of(2) || self.streams.get_mut(id).is_some() {
+            return;
+        }
+        if self.streams.open(id, request_direction, out) {
+            self.limit(out);
+        }
+    }
+
     fn stream_data(&mut self, direction: Direction, id: u32, bytes: &[u8], out: &mut Out<'_>) {
         let (Some(toward), Some(part)) =
             (self.request_direction, part_of(self.request_direction, direction))
         else {
             return;
         };
+        if self.joined && part == Part::Response {
+            self.open_missed(id, toward, out);
+        }
         if let Some(stream) = self.streams.get_mut(id) {
             stream.data(part, toward, bytes, out);
         }
@@ -502,7 +533,7 @@ fn fragment(frame: FrameHeader, payload: &[u8], promise: bool, whole: bool) -> O
 }
 
 /// RFC 9113 §8.3.1. `None` without a method: trailers, or a head that refers to what was missed.
-fn request_head(fields: Vec<Header>) -> Option<RequestHead> {
+fn request_head(fields: Vec<Header>, extent: Extent) -> Option<RequestHead> {
     let (mut method, mut target, mut authority) = (None, None, None);
     let mut headers = Vec::with_capacity(fields.len());
     for field in fields {
@@ -522,12 +553,12 @@ fn request_head(fields: Vec<Header>) -> Option<RequestHead> {
     };
     let host = || headers.iter().find(|field| field.name == "host").map(|host| host.value.clone());
     let authority = authority.or_else(host);
-    Some(RequestHead { method, target, version: HttpVersion::Http2, authority, headers })
+    Some(RequestHead { method, target, version: HttpVersion::Http2, authority, headers, extent })
 }
 
 /// RFC 9113 §8.3.2.
-fn response_head(fields: Vec<Header>) -> Option<ResponseHead> {
+fn response_head(fields: Vec<Header>, extent: Extent) -> Option<ResponseHead> {
     let status = fields.iter().find(|field| field.name == ":status")?.value.parse().ok()?;
     let headers = fields.into_iter().filter(|field| !field.name.starts_with(':')).collect();
-    Some(ResponseHead { status, version: HttpVersion::Http2, headers })
+    Some(ResponseHead { status, version: HttpVersion::Http2, headers, extent })
 }

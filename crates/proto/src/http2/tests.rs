@@ -192,6 +192,72 @@ fn joined_in_mid_stream_roles_come_from_the_fields() {
 }
 
 #[test]
+fn answers_alone_are_exchanges() {
+    let upgraded =
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n";
+    let trailers = frame(1, END_HEADERS | END_STREAM, 3, b"\x40\x0bgrpc-status\x010");
+    let lines = read_at_every_cut(&[
+        down(
+            [upgraded.as_bytes(), &settings(), &response(5, END_STREAM), &response(3, 0)].concat(),
+        ),
+        down([frame(0, 0, 3, b"abc"), trailers].concat()),
+    ]);
+    assert_lines(
+        &lines,
+        &[
+            "0 < HTTP/1.1 101",
+            "0 < Complete",
+            "0 upgraded H2c",
+            "1 < HTTP/2 200",
+            "1 < Complete",
+            "2 < HTTP/2 200",
+            "2 < body abc",
+            "2 < trailers grpc-status=0",
+            "2 < Complete",
+        ],
+    );
+}
+
+#[test]
+fn answers_under_way_are_read_where_the_capture_begins() {
+    let lines = read_midstream(&[
+        down([response(9, END_STREAM), frame(0, 0, 3, b"abc")].concat()),
+        up([frame(6, 0, 0, &[0; 8]), request(11, END_STREAM, "/a")].concat()),
+        down(frame(0, 0, 13, b"no")),
+        down(frame(0, END_STREAM, 3, b"d")),
+    ]);
+    let wanted = [
+        "0 < HTTP/2 200",
+        "0 < Complete",
+        "1 < body abc",
+        "2 > POST /a HTTP/2 host=h",
+        "2 > Complete",
+        "1 < body d",
+        "1 < Complete",
+    ];
+    assert_lines(&lines, &wanted);
+}
+
+#[test]
+fn requests_alone_are_exchanges() {
+    let upgrade = "POST /grpc HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n";
+    let lines = read(&[up(upgrade), up(client_start()), up(request(1, END_STREAM, "/a"))]);
+    assert_lines(
+        &lines,
+        &[
+            "0 > POST /grpc HTTP/1.1 host=-",
+            "0 > Complete",
+            "0 upgraded H2c",
+            "1 > POST /a HTTP/2 host=h",
+            "1 > Complete",
+        ],
+    );
+    let served = [settings(), response(1, 0), frame(0, END_STREAM, 1, b"abc")].concat();
+    let lines = read(&[up(upgrade), up(served)]);
+    assert_eq!(lines[3..], ["1 < HTTP/2 200", "1 < body abc", "1 < Complete"]);
+}
+
+#[test]
 fn pushed_streams_and_resets() {
     let promise = [&2_u32.to_be_bytes()[..], &request_block("/pushed")].concat();
     let lines = read_at_every_cut(&[

@@ -49,6 +49,8 @@ pub(super) struct Decryption {
     early_offered: bool,
     /// Did the server take the early data? Once it is known.
     early_taken: Option<bool>,
+    /// Something came that the other direction may have waited for.
+    news: bool,
     secrets: Option<SessionSecrets>,
     /// By `Direction::index`.
     sides: [Side; 2],
@@ -62,6 +64,7 @@ impl Decryption {
             chosen: None,
             early_offered: false,
             early_taken: None,
+            news: false,
             secrets: None,
             sides: [Side::new(), Side::new()],
             limits: *limits,
@@ -125,8 +128,10 @@ impl Decryption {
 
     /// Reads on in both directions, as long as one of them gets somewhere.
     fn run(&mut self, sink: &mut Sink<'_>) {
-        let both = [Direction::ToResponder, Direction::ToOpener];
-        while both.map(|direction| self.advance(direction, sink)).contains(&true) {}
+        // The client first: what it asked comes before the answer.
+        let first = self.client.map_or(Direction::ToResponder, |(client, _)| client);
+        let both = [first, first.reversed()];
+        while both.into_iter().any(|direction| self.advance(direction, sink)) {}
         for direction in both {
             let limit = length(self.limits.ciphertext_bytes);
             let side = self.side(direction);
@@ -151,6 +156,9 @@ impl Decryption {
                         let Some(mut record) = self.side(direction).take() else { break };
                         self.record(direction, &mut record, sink);
                         self.side(direction).put_back(record);
+                        if std::mem::take(&mut self.news) {
+                            return true;
+                        }
                     }
                     Front::Malformed => {
                         self.lose(direction, sink);
@@ -182,6 +190,9 @@ impl Decryption {
     /// Is all known that this record needs? Asked of a whole record at the front.
     fn is_ready(&mut self, direction: Direction, kind: u8, sink: &mut Sink<'_>) -> bool {
         let phase = self.side(direction).phase;
+        if phase == Phase::Hello && self.secrets.is_none() {
+            return matches!(kind, HANDSHAKE | ALERT);
+        }
         if phase == Phase::Hello && kind == APPLICATION_DATA && self.chosen.is_some() {
             self.leave_hello(direction, sink);
         }
@@ -196,8 +207,7 @@ impl Decryption {
             },
             // The server's stands before its hello only after a HelloRetryRequest (RFC 8446 §D.4).
             Phase::Hello if kind == CHANGE_CIPHER_SPEC => {
-                let of_server = self.client.is_some() && !self.is_client(direction);
-                of_server || self.chosen.is_some()
+                !self.is_client(direction) || self.chosen.is_some()
             }
             Phase::Hello => matches!(kind, HANDSHAKE | ALERT),
             Phase::Handshake | Phase::Application => true,
@@ -271,10 +281,11 @@ impl Decryption {
             }
             2 if self.chosen.is_none() => match ServerHello::parse(body) {
                 // A retry means that early data is not taken (RFC 8446 §4.2.10).
-                Some(hello) if hello.is_retry() => self.early_offered = false,
+                Some(hello) if hello.is_retry() => self.early_taken = Some(false),
                 Some(hello) => {
                     let suite = Suite::find(hello.cipher);
                     self.chosen = Some(Chosen { suite, random: hello.random });
+                    self.news = true;
                 }
                 None => {}
             },
@@ -290,6 +301,7 @@ impl Decryption {
             (Phase::Early, END_OF_EARLY_DATA) => self.enter(direction, Phase::Handshake, sink),
             (Phase::Handshake, EncryptedExtensions::KIND) if !self.is_client(direction) => {
                 self.early_taken = Some(EncryptedExtensions::takes_early_data(body));
+                self.news = true;
             }
             (Phase::Handshake, FINISHED) => self.enter(direction, Phase::Application, sink),
             (Phase::Application, KEY_UPDATE) => {

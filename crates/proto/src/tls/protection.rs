@@ -197,3 +197,76 @@ fn p_hash(hash: hmac::Algorithm, secret: &[u8], seed: &[u8], len: usize) -> Vec<
     out.truncate(len);
     out
 }
+
+#[cfg(test)]
+impl Protection {
+    /// Seals the next record, header and all.
+    pub(super) fn seal(&mut self, kind: u8, content: &[u8]) -> Vec<u8> {
+        let seq = self.seq;
+        self.seq += 1;
+        let tag_len = self.suite.aead.tag_len();
+        let (inner, outer_kind) = if self.suite.tls13 {
+            ([content, &[kind]].concat(), 23)
+        } else {
+            (content.to_vec(), kind)
+        };
+        let explicit = vec![seq.to_le_bytes()[0]; self.suite.explicit_bytes()];
+        let len = u16::try_from(explicit.len() + inner.len() + tag_len).unwrap().to_be_bytes();
+        let header = [outer_kind, 3, 3, len[0], len[1]];
+        let nonce = Nonce::assume_unique_for_key(self.nonce(seq, &explicit));
+        let mut body = inner.clone();
+        if self.suite.tls13 {
+            self.key.seal_in_place_append_tag(nonce, Aad::from(header), &mut body).unwrap();
+        } else {
+            let inner_len = u16::try_from(inner.len()).unwrap().to_be_bytes();
+            let aad = [&seq.to_be_bytes()[..], &header[..3], &inner_len].concat();
+            self.key.seal_in_place_append_tag(nonce, Aad::from(aad), &mut body).unwrap();
+        }
+        [&header[..], &explicit, &body].concat()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hex(text: &str) -> Vec<u8> {
+        let digits: Vec<u8> =
+            text.bytes().filter_map(|b| char::from(b).to_digit(16)?.try_into().ok()).collect();
+        digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
+    }
+
+    /// RFC 8448 §3: the client's application data, and its keys.
+    #[test]
+    fn a_record_of_rfc_8448_opens() {
+        let secret = hex("9e40646ce79a7f9dc05af8889bce6552875afa0b06df0087f792ebb7c17504a5");
+        let prk = hmac::Key::new(hmac::HMAC_SHA256, &secret);
+        assert_eq!(expand_label(&prk, b"key", 16), hex("17422dda596ed5d9acd890e3c63f5051"));
+        assert_eq!(expand_label(&prk, b"iv", 12), hex("5b78923dee08579033e523d9"));
+        let mut record = hex(
+            "1703030043a23f7054b62c94d0affafe8228ba55cbefacea42f914aa66bcab3f2b9819a8a5b46b395bd5\
+             4a9a20441e2b62974e1f5a6292a2977014bd1e3deae63aeebb21694915e4",
+        );
+        let suite = Suite::find(0x1301).unwrap();
+        let mut keys = Protection::tls13(suite, &Secret::new(&secret)).unwrap();
+        let (header, body) = record.split_first_chunk_mut::<5>().unwrap();
+        let plain = keys.open(*header, body).unwrap();
+        let expected: Vec<u8> = (0..50).chain([23]).collect();
+        assert_eq!(plain, expected);
+    }
+
+    /// The vector for `P_SHA256` that implementers of TLS 1.2 have exchanged.
+    #[test]
+    fn p_hash_of_sha256() {
+        let secret = hex("9bbe436ba940f017b17652849a71db35");
+        let seed = [&b"test label"[..], &hex("a0ba9f936cda311827a6f796ffd5198c")].concat();
+        let out = p_hash(hmac::HMAC_SHA256, &secret, &seed, 100);
+        assert_eq!(out[..16], hex("e3f229ba727be17b8d122620557cd453"));
+    }
+
+    #[test]
+    fn a_secret_of_another_hash_makes_no_key() {
+        let suite = Suite::find(0x1302).unwrap();
+        assert!(Protection::tls13(suite, &Secret::new(&[1; 32])).is_none());
+    }
+}

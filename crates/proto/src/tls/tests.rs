@@ -1,3 +1,5 @@
+mod decryption;
+
 use super::hello::{ClientHello, ServerHello};
 use crate::Limits;
 use crate::testing::{
@@ -135,6 +137,20 @@ fn tls_after_starttls_is_told() {
     ]);
     assert_eq!(lines.len(), 1);
     assert!(lines[0].contains("Example.com TLS 1.2"));
+}
+
+#[test]
+fn tls_after_starttls_is_told_in_any_order_and_in_any_pieces() {
+    let (client, server) = (records(&client_hello(), 1000), records(&server_hello(None), 1000));
+    let talk = [down("220 mail ESMTP\r\n"), up("STARTTLS\r\n"), down("220 go\r\n")];
+    let plain = read(&[&talk[..], &[up(&client), down(&server)]].concat());
+    assert!(plain[0].contains("Example.com TLS 1.2"), "{plain:?}");
+    assert_eq!(read(&[&talk[..], &[down(&server), up(&client)]].concat()), plain);
+    for size in 1..8 {
+        let pieces = client.chunks(size).map(up).chain([down(&server)]);
+        let feeds: Vec<_> = talk.iter().cloned().chain(pieces).collect();
+        assert_eq!(read(&feeds), plain, "pieces of {size}");
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Which events become JSON lines, and in which order.
 
-use tw_model::{Observation, ObservationBody, Timestamp};
+use tw_model::{HttpExchange, Observation, ObservationBody, Timestamp};
 
 use super::case::Case;
 use super::id;
@@ -23,7 +23,7 @@ pub(crate) fn streamed(
             &About { timestamp: connection.first, ..about("connection") },
             json::connection(connection),
         ),
-        ObservationBody::Http(exchange) if exchange.last && !exchange.method.is_empty() => writer
+        ObservationBody::Http(exchange) if is_whole(exchange) => writer
             .line(&About { timestamp: exchange.started, ..about("http") }, json::http(exchange)),
         ObservationBody::ApiCall(call) if call.complete => writer
             .line(&About { timestamp: call.started, ..about("api_call") }, json::api_call(call)),
@@ -36,6 +36,11 @@ pub(crate) fn streamed(
         _ => return None,
     };
     Some(line)
+}
+
+/// A request whose head was seen to its end, told for the last time.
+const fn is_whole(exchange: &HttpExchange) -> bool {
+    exchange.last && !exchange.cut && !exchange.method.is_empty()
 }
 
 /// All events of a case, sorted by (`timestamp`, `id`).

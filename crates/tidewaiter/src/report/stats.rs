@@ -89,6 +89,8 @@ struct Docker {
     contexts_malformed: u64,
     json_malformed: u64,
     manifests_unread: u64,
+    grpc_cut: u64,
+    buildkit_evicted: u64,
     repositories_evicted: u64,
     memory_evicted: u64,
 }
@@ -209,6 +211,8 @@ const fn docker(counters: &Counters) -> Docker {
         contexts_malformed: docker.contexts_malformed,
         json_malformed: docker.json_malformed,
         manifests_unread: docker.manifests_unread,
+        grpc_cut: docker.grpc_cut,
+        buildkit_evicted: docker.buildkit_evicted,
         repositories_evicted: docker.repositories_evicted,
         memory_evicted: docker.memory_evicted,
     }

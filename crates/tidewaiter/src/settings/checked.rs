@@ -153,7 +153,14 @@ impl Check {
         environments: &mut Environments,
     ) -> Result<(), SettingsError> {
         let host = self.address("address", &raw.address)?;
-        let name = environments.of(host, NetworkTag::default()).to_owned();
+        let name = match &raw.environment {
+            None => environments.of(host, NetworkTag::default()).to_owned(),
+            Some(name) if environments.has_name(name.get_ref()) => name.get_ref().clone(),
+            Some(name) => {
+                let message = format!("there is no environment \"{}\"", name.get_ref());
+                return Err(self.value("environment", name.span(), message));
+            }
+        };
         for alias in &raw.aliases {
             let alias = self.address("aliases", alias)?;
             environments.add_alias(&name, alias, host);
@@ -229,6 +236,8 @@ mod tests {
         );
         assert!(line("[[docker_host]]\naddress = \"x\"\n").contains(" line 2: address:"));
         assert!(line("[policy\n").contains(" line 1: "));
+        let host = "[[docker_host]]\naddress = \"10.0.0.1\"\nenvironment = \"nowhere\"\n";
+        assert!(line(host).contains(" line 3: environment: there is no environment"));
     }
 
     #[test]

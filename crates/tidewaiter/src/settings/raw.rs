@@ -44,6 +44,7 @@ pub(super) struct Environment {
 #[serde(deny_unknown_fields)]
 pub(super) struct DockerHost {
     pub(super) address: Spanned<String>,
+    pub(super) environment: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) aliases: Vec<Spanned<String>>,
 }

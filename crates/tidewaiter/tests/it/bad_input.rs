@@ -217,6 +217,22 @@ fn the_example_configuration_is_valid() {
 }
 
 #[test]
+fn link_types_that_are_not_decoded_are_named_once() {
+    let lab = Lab::new();
+    let mut file = classic_http();
+    // The link type of the file header, USER0.
+    file[20..24].copy_from_slice(&147_u32.to_le_bytes());
+    let capture = lab.file("user.pcap", &file);
+    let dissect = lab.command("dissect").arg(&capture).output().expect("the binary starts");
+    let dissected = String::from_utf8_lossy(&dissect.stderr).into_owned();
+    assert_eq!((dissect.status.code(), dissect.stdout.len()), (Some(0), 0));
+    for stderr in [dissected, lab.replay(&capture).succeeded().stderr] {
+        assert_eq!(stderr.matches("unsupported link type").count(), 1, "{stderr}");
+        assert!(stderr.contains("147 (USER)"), "{stderr}");
+    }
+}
+
+#[test]
 fn wrong_usage_has_a_status_of_its_own() {
     let lab = Lab::new();
     let run = lab.run("replay", ["--no-such-option"]);

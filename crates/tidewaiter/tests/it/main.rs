@@ -8,6 +8,7 @@ mod commands;
 mod determinism;
 mod golden;
 mod hostile_text;
+mod keylog;
 mod layering;
 mod secrets;
 mod support;

@@ -66,7 +66,13 @@ impl Lab {
         let (Some(folder), Some(file)) = (capture.parent(), capture.file_name()) else {
             panic!("{} is no file", capture.display());
         };
-        self.run_in(folder, "replay", [OsStr::new("--format"), OsStr::new("json"), file])
+        // Where there are keys, the truth knows what they open.
+        let keys = Path::new(file).with_extension("keys");
+        let mut arguments = vec![OsStr::new("--format"), OsStr::new("json"), file];
+        if folder.join(&keys).exists() {
+            arguments.extend([OsStr::new("--keylog"), keys.as_os_str()]);
+        }
+        self.run_in(folder, "replay", arguments)
     }
 
     /// `tidewaiter COMMAND --data-dir … ARGUMENTS`.

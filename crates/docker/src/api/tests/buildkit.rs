@@ -1,7 +1,7 @@
 //! Builds over gRPC, by hand-encoded messages.
 
 use tw_model::{Build, Caveat, Direction, Frontend, Outcome, Transport};
-use tw_proto::{BodyEnd, HttpEvent, HttpEventKind, HttpVersion, RequestHead, ResponseHead};
+use tw_proto::{BodyEnd, Extent, HttpEvent, HttpEventKind, HttpVersion, RequestHead, ResponseHead};
 
 use super::{Conn, DAEMON, Driver, headers};
 use crate::Limits;
@@ -104,13 +104,19 @@ impl Driver {
             version: HttpVersion::Http2,
             authority: Some("localhost".into()),
             headers: fields,
+            extent: Extent::Whole,
         };
         self.h2(conn, exchange, way, HttpEventKind::RequestHead(&head));
     }
 
     fn rpc_answer_head(&mut self, conn: Conn, exchange: u64, way: Direction) {
         let fields = headers(&[("content-type", "application/grpc")]);
-        let head = ResponseHead { status: 200, version: HttpVersion::Http2, headers: fields };
+        let head = ResponseHead {
+            status: 200,
+            version: HttpVersion::Http2,
+            headers: fields,
+            extent: Extent::Whole,
+        };
         self.h2(conn, exchange, way, HttpEventKind::ResponseHead(&head));
     }
 
@@ -418,6 +424,11 @@ fn secrets_that_cross_a_session_are_never_kept() {
         d.rpc_message(session, exchange, DOWN, message);
         d.rpc_end(session, exchange, DOWN, "0");
     }
+    // However much it looks like a file.
+    d.rpc_head(session, 6, DOWN, CREDENTIALS, &[]);
+    d.rpc_answer_head(session, 6, DOWN);
+    d.rpc_message(session, 6, DOWN, &stat("s3cr3t-value-1", 0x24));
+    d.rpc_end(session, 6, DOWN, "0");
     // An answer of which the request was not captured could be anything.
     d.rpc_answer_head(session, 7, DOWN);
     d.rpc_message(session, 7, DOWN, &field(1, "s3cr3t-value-1"));
@@ -444,6 +455,22 @@ fn a_session_tells_of_a_build_whose_request_was_lost() {
     let build = d.build();
     assert_eq!((build.id, build.tags), (early.id, vec!["t:1".to_owned()]));
     assert!(build.caveats.contains(&Caveat::Gaps));
+}
+
+#[test]
+fn whatever_a_daemon_asks_through_a_session_tells_of_a_build() {
+    let (mut d, one, two) = (Driver::new(), Conn::docker(1), Conn::docker(2));
+    d.session(one, "s1");
+    d.rpc_head(one, 1, DOWN, "/grpc.health.v1.Health/Check", &[]);
+    assert!(d.builds().is_empty(), "it only asked whether the client is there");
+    d.rpc_head(one, 2, DOWN, GET_SECRET, &[]);
+    d.session(two, "s2");
+    d.rpc_head(two, 1, DOWN, GET_SECRET, &[]);
+    d.close(one);
+    d.close(two);
+    let build = d.build();
+    assert_eq!((build.frontend, build.end_seen), (Frontend::Buildkit, false));
+    assert_eq!(build.caveats, [Caveat::Gaps, Caveat::EndUnseen]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 use tw_model::{
     AnomalyKind, Caveat, Frontend, ObservationBody, Outcome, Route, Timestamp, Transport,
 };
-use tw_proto::{BodyEnd, HttpEventKind, HttpVersion, RequestHead};
+use tw_proto::{BodyEnd, Extent, HttpEventKind, HttpVersion, RequestHead};
 
 use super::{Conn, DAEMON, Driver, tar};
 
@@ -239,6 +239,7 @@ fn fetch(driver: &mut Driver, conn: Conn, host: &str, body: &str, status: u16) {
         version: HttpVersion::Http11,
         authority: Some(host.into()),
         headers: Vec::new(),
+        extent: Extent::Whole,
     };
     driver.event(conn, 0, HttpEventKind::RequestHead(&head));
     driver.event(conn, 0, HttpEventKind::RequestEnd(BodyEnd::Complete));

@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 use tw_model::{ObservationBody, RegistryAction, RegistryVerb, RegistryVia, Route};
-use tw_proto::{BodyEnd, HttpEventKind, HttpVersion, RequestHead};
+use tw_proto::{BodyEnd, Extent, HttpEventKind, HttpVersion, RequestHead};
 
 use super::{Conn, DAEMON, Driver, headers};
 use crate::Limits;
@@ -52,6 +52,7 @@ impl Driver {
             version: HttpVersion::Http11,
             authority: Some("Reg.Example:5000".into()),
             headers: headers(&[("user-agent", agent), ("authorization", "Bearer hunter2")]),
+            extent: Extent::Whole,
         };
         self.event(conn, 0, HttpEventKind::RequestHead(&head));
         if !sent.is_empty() {
