@@ -172,7 +172,8 @@ impl Detector {
 
     fn makers(&self, scene: &Scene<'_>, judgements: &mut Vec<Judgement>) -> u64 {
         let mut lost = 0;
-        for (index, maker) in scene.makers.iter().enumerate() {
+        let certain = scene.makers.iter().enumerate().filter(|(_, maker)| !maker.is_doubtful());
+        for (index, maker) in certain {
             let (destinations, left_out) = destinations(scene, Owner::Maker(index));
             lost += left_out;
             let environment = self.environments.name(maker.environment).to_owned();

@@ -74,7 +74,7 @@ impl Ledger {
 
     /// Takes the builds that records show, in place of those that they showed before: what looked like
     /// one may have been a piece of something else.
-    pub(crate) fn infer_from_records(&mut self, policy: &Policy, inquiry: &mut Inquiry<'_>) {
+    pub(super) fn infer_from_records(&mut self, policy: &Policy, inquiry: &mut Inquiry<'_>) {
         self.builds.retain(|_, held| held.value.transport != Transport::Flow);
         for (build, evidence) in builds_in_records(self.api_records.values()) {
             self.build(&build, &evidence, policy, inquiry);

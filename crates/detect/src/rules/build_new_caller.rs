@@ -7,16 +7,19 @@ use crate::draft::Drafts;
 use crate::freshness::Level;
 use crate::plain::{Plain, standing};
 use crate::scene::Scene;
+use crate::severity::is_sampling;
 use crate::window::Owner;
 
 pub(super) fn judge(scene: &Scene<'_>, drafts: &mut Drafts) {
-    for (index, maker) in scene.makers.iter().enumerate() {
+    let certain = scene.makers.iter().enumerate().filter(|(_, maker)| !maker.is_doubtful());
+    for (index, maker) in certain {
         let caller = scene.caller(maker.environment, maker.client, maker.daemon.ip);
         if caller.is_known_builder || (caller.level == Level::Unknown && !caller.outside) {
             continue;
         }
+        let sampled = maker.is_inferred() && maker.caveats.iter().copied().any(is_sampling);
         let severity = match (caller.is_new(), caller.outside) {
-            (true, true) => Severity::Medium,
+            (true, true) if !sampled => Severity::Medium,
             _ => Severity::Low,
         };
         let summary = format!(
@@ -40,8 +43,10 @@ pub(super) fn judge(scene: &Scene<'_>, drafts: &mut Drafts) {
             severity,
             techniques: vec!["T1612"],
             title: format!(
-                "A caller that is no builder here, {}, made an image on docker host {}",
-                maker.client, maker.daemon.ip
+                "A caller that is no builder here, {}, {} on docker host {}",
+                maker.client,
+                if maker.is_inferred() { "seems to have made an image" } else { "made an image" },
+                maker.daemon.ip
             ),
             summary,
             about_caller: true,

@@ -85,7 +85,12 @@ pub(crate) fn builds<'a>(
             let signs = trickle(&held.value).or_else(|| session(list, index))?;
             Some((*held, signs))
         });
-        builds.extend(joined(shapes).into_iter().map(Draft::into_build));
+        builds.extend(joined(shapes, false).into_iter().map(Draft::into_build));
+        let others = list.iter().enumerate().filter_map(|(index, held)| {
+            let is_build = trickle(&held.value).is_some() || session(list, index).is_some();
+            Some((*held, change(&held.value).filter(|_| !is_build)?))
+        });
+        builds.extend(joined(others, true).into_iter().map(Draft::into_build));
     }
     builds
 }
@@ -96,9 +101,13 @@ struct Draft<'a> {
     parts: Vec<&'a Held<Connection>>,
     signs: Vec<String>,
     last: Timestamp,
+    doubtful: bool,
 }
 
-fn joined<'a>(shapes: impl Iterator<Item = (&'a Held<Connection>, Vec<String>)>) -> Vec<Draft<'a>> {
+fn joined<'a>(
+    shapes: impl Iterator<Item = (&'a Held<Connection>, Vec<String>)>,
+    doubtful: bool,
+) -> Vec<Draft<'a>> {
     let mut drafts: Vec<Draft<'a>> = Vec::new();
     for (held, signs) in shapes {
         let c = &held.value;
@@ -110,7 +119,9 @@ fn joined<'a>(shapes: impl Iterator<Item = (&'a Held<Connection>, Vec<String>)>)
                     draft.signs.extend(signs);
                 }
             }
-            None => drafts.push(Draft { first: held, parts: vec![held], signs, last: c.last }),
+            None => {
+                drafts.push(Draft { first: held, parts: vec![held], signs, last: c.last, doubtful })
+            }
         }
     }
     drafts
@@ -135,7 +146,7 @@ impl Draft<'_> {
             transport: Transport::Flow,
             tls: c.responder.port == TLS_PORT,
             caveats: self.caveats(),
-            inference: Some(Inference { ja4: None, signs: self.signs }),
+            inference: Some(Inference { ja4: None, signs: self.signs, doubtful: self.doubtful }),
             api_version: None,
             user_agent: None,
             tags: Vec::new(),
@@ -205,6 +216,15 @@ fn trickle(c: &Connection) -> Option<Vec<String>> {
             format!("{answered} bytes came back in {received} packets, over {}", seconds(c)),
         ]
     })
+}
+
+/// Something is uploaded, and that is all that can be said: a container made, files copied in, an
+/// image committed or loaded.
+fn change(c: &Connection) -> Option<Vec<String>> {
+    let [uploaded, _] = c.payload_bytes;
+    let bounds = if c.responder.port == TLS_PORT { &TLS } else { &CLEAR };
+    (uploaded >= bounds.uploaded && is_seen_enough(c))
+        .then(|| vec![format!("{uploaded} bytes of payload went to the daemon")])
 }
 
 /// A conversation of a session, where another begins and ends with it.
