@@ -5,7 +5,7 @@ use tw_model::{Caveat, Connection, Evidence, FlowId, FlowRecord, Timestamp};
 use crate::conversation::Conversation;
 use crate::join::Join;
 use crate::piece::Key;
-use crate::{Counters, Datagram, Decoder, Limits};
+use crate::{Counters, Datagram, Decoder, Limits, Usage};
 
 /// What the collector tells.
 #[derive(Debug)]
@@ -90,6 +90,12 @@ impl Collector {
             conversations_lost: self.counters.conversations_lost,
             ..decoded
         }
+    }
+
+    /// What is held at the moment.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        Usage { conversations: self.join.len(), ..self.decoder.usage() }
     }
 
     /// The decoder, for what it knows of exporters.

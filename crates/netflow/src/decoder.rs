@@ -11,7 +11,7 @@ use crate::exporter::Exporters;
 use crate::header::{self, Header};
 use crate::options::Told;
 use crate::values::{Clock, Values};
-use crate::{Counters, Limits, fixed};
+use crate::{Counters, Limits, Usage, fixed};
 
 /// One export datagram, from a socket or cut out of a packet.
 #[derive(Clone, Copy, Debug)]
@@ -87,6 +87,17 @@ impl Decoder {
     #[must_use]
     pub const fn counters(&self) -> Counters {
         self.counters
+    }
+
+    /// What is held at the moment, conversations apart.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        Usage {
+            exporters: self.exporters.iter().count(),
+            fields: self.fields,
+            held_bytes: self.held,
+            conversations: 0,
+        }
     }
 
     /// Data sets that wait for their template.

@@ -59,6 +59,11 @@ impl Join {
         conversation.told.then_some((key, conversation.id))
     }
 
+    /// How many conversations are under way.
+    pub(crate) const fn len(&self) -> usize {
+        self.count
+    }
+
     /// A conversation under way.
     pub(crate) fn get(&self, key: &Key, id: FlowId) -> Option<&Conversation> {
         self.by_key.get(key)?.iter().find(|conversation| conversation.id == id)

@@ -45,5 +45,5 @@ mod values;
 
 pub use collector::{Collector, Told};
 pub use decoder::{Datagram, Decoder};
-pub use limits::{Counters, Limits};
+pub use limits::{Counters, Limits, Usage};
 pub use recognise::looks_like_export;

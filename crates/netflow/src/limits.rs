@@ -57,6 +57,19 @@ impl Default for Limits {
     }
 }
 
+/// What is held at the moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Exporter addresses.
+    pub exporters: usize,
+    /// Fields of all templates.
+    pub fields: usize,
+    /// Bytes of data sets that wait for their template.
+    pub held_bytes: usize,
+    /// Conversations under way.
+    pub conversations: usize,
+}
+
 /// What was done and what was given up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
