@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use tw_model::{
     AppProtocol, Caveat, Connection, ConnectionState, DestinationName, FlowId, NameOrigin, Opener,
-    Protocol, Timestamp, Via,
+    Protocol, Timestamp,
 };
 
 use crate::environment::{EnvironmentId, Environments};
@@ -369,7 +369,7 @@ pub(crate) fn has_carried(c: &Connection) -> bool {
 fn is_service(c: &Connection) -> bool {
     let port = c.responder.port;
     match c.app {
-        Some(AppProtocol::Dns) => true,
+        Some(AppProtocol::Dns | AppProtocol::Netflow) => true,
         Some(_) => port == 853,
         None if c.protocol == Protocol::UDP => {
             matches!(port, 53 | 67 | 68 | 123 | 546 | 547 | 853 | 5353 | 5355)
@@ -380,7 +380,7 @@ fn is_service(c: &Connection) -> bool {
 
 fn caveats_of(c: &Connection, sighting: &Sighting) -> BTreeSet<Caveat> {
     let opaque = c.app == Some(AppProtocol::Tls) && sighting.exchanges.is_empty();
-    let one_way = c.via == Via::Packets && c.one_direction();
+    let one_way = c.one_direction();
     [
         (c.midstream, Caveat::Midstream),
         (c.gap_bytes > 0, Caveat::Gaps),
@@ -391,6 +391,7 @@ fn caveats_of(c: &Connection, sighting: &Sighting) -> BTreeSet<Caveat> {
     ]
     .into_iter()
     .filter_map(|(is, caveat)| is.then_some(caveat))
+    .chain(c.exported.iter().flat_map(|exported| exported.caveats.iter().copied()))
     .collect()
 }
 

@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use tw_model::{
     ApiCall, Build, Connection, ConnectionState, FlowId, Frontend, HttpExchange, ImageCreation,
     NameAnswer, Observation, ObservationBody, Opener, Outcome, RegistryAction, RegistryVerb,
-    RegistryVia, Timestamp, TlsHello,
+    RegistryVia, Timestamp, TlsHello, Via,
 };
 
 use crate::destination::is_download;
@@ -85,6 +85,7 @@ impl Learner {
             ObservationBody::ImageCreation(creation) => self.creation(creation, sink),
             ObservationBody::Registry(action) => self.registry(action, sink),
             ObservationBody::Container(_)
+            | ObservationBody::FlowRecord(_)
             | ObservationBody::TlsShape(_)
             | ObservationBody::Anomaly(_) => {}
         }
@@ -308,14 +309,19 @@ impl Lesson {
     }
 }
 
-/// A conversation that was opened, answered, and carried payload both ways.
+/// A conversation that was opened, answered, and carried payload both ways. A flow record shows no
+/// SYN of its own; there the flags of both sides and the ports say who opened it.
 fn teaches(c: &Connection) -> bool {
     let lasted = matches!(
         c.state,
         ConnectionState::Established | ConnectionState::Closed | ConnectionState::Reset
     );
+    let opener_is_sure = match c.via {
+        Via::Packets => c.opener_known == Opener::Seen,
+        Via::Netflow => c.opener_known != Opener::ByProtocol,
+    };
     lasted
-        && c.opener_known == Opener::Seen
+        && opener_is_sure
         && !c.midstream
         && c.both_ways()
         && is_download(c)

@@ -159,6 +159,7 @@ fn owner(observation: &Observation) -> Option<(std::net::IpAddr, tw_model::Netwo
         ObservationBody::Http(_)
         | ObservationBody::NameAnswer(_)
         | ObservationBody::Tls(_)
+        | ObservationBody::FlowRecord(_)
         | ObservationBody::Anomaly(_) => None,
     }
 }
