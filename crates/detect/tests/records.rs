@@ -25,6 +25,8 @@ const EVENTS: Size = ([150, 3_000], [30, 30]);
 const EXEC: [Size; 2] = [([809, 5_967], [14, 11]), ([280, 33_000], [47, 48])];
 const SHELL: [Size; 2] = [([809, 5_967], [14, 11]), ([1_200, 3_900], [600, 620])];
 const COPY: Size = ([1_608_000, 776], [1_219, 255]);
+/// A script of 25 kB as the input of an exec, with what it prints.
+const SCRIPT: Size = ([26_800, 24_250], [36, 45]);
 const RUN: Size = ([2_245, 882], [11, 9]);
 
 fn conversation(id: u64, from: &str, (payload, packets): Size, start: f64, end: f64) -> Connection {
@@ -69,15 +71,15 @@ fn builds_are_told_by_their_shape_and_never_more_than_inferred() {
         assert_eq!(finding.severity, Severity::Medium);
         let [build] = told.builds.as_slice() else { panic!("one build: {:?}", told.builds) };
         assert_eq!((build.frontend, build.transport), (Frontend::Inferred, Transport::Flow));
-        assert_eq!(finding.builds, [build.id.clone()]);
+        assert_eq!(finding.builds, std::slice::from_ref(&build.id));
         assert!(!build.inference.as_ref().unwrap().signs.is_empty());
     }
 }
 
 #[test]
 fn what_looks_alike_is_no_build() {
-    let kinds: [&[Size]; 9] =
-        [&[PING], &[POLL], &[PULL], &[LOGS], &[EVENTS], &EXEC, &SHELL, &[COPY], &[RUN]];
+    let kinds: [&[Size]; 10] =
+        [&[PING], &[POLL], &[PULL], &[LOGS], &[EVENTS], &EXEC, &SHELL, &[SCRIPT], &[COPY], &[RUN]];
     for sizes in kinds {
         let told = beside(sizes);
         assert!(told.builds.is_empty(), "{sizes:?}");

@@ -203,11 +203,12 @@ fn trickle(c: &Connection) -> Option<Vec<String>> {
         return None;
     }
     let bulk = uploaded / sent.max(1) >= BULK;
-    let lines = bounds.a_packet.contains(&(answered / received.max(1)));
+    let a_packet = answered / received.max(1);
     let told = if bulk {
-        answered >= BULK_ANSWER.max(bounds.answered)
+        let lines = a_packet <= *bounds.a_packet.end() || is_sampled(c);
+        lines && answered >= BULK_ANSWER.max(bounds.answered)
     } else {
-        received >= bounds.packets && lines
+        received >= bounds.packets && bounds.a_packet.contains(&a_packet)
     };
     told.then(|| {
         vec![
@@ -258,6 +259,11 @@ fn session(list: &[&Held<Connection>], index: usize) -> Option<Vec<String>> {
             "another conversation began and ended with it, on which {log_bytes} bytes came back"
         ),
     ])
+}
+
+/// Of a few sampled packets the mean says little.
+fn is_sampled(c: &Connection) -> bool {
+    c.exported.as_ref().is_some_and(|exported| exported.one_in > 1)
 }
 
 /// Under sampling a few packets stand for many, and for anything.
