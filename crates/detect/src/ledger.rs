@@ -58,8 +58,8 @@ pub(crate) struct Ledger {
     pub(crate) creations: BTreeMap<BuildId, Held<ImageCreation>>,
     pub(crate) containers: BTreeMap<CallId, Held<ContainerEvent>>,
     pub(crate) registry_actions: BTreeMap<RegistryActionId, HeldAction>,
-    pub(crate) recent: BTreeMap<FlowId, Sighting>,
-    pub(crate) held: BTreeMap<FlowId, Sighting>,
+    pub(crate) recent: BTreeMap<FlowId, Box<Sighting>>,
+    pub(crate) held: BTreeMap<FlowId, Box<Sighting>>,
     pub(crate) names: NameTable,
     pub(crate) links: LinkTable,
     pub(crate) callers: BTreeMap<CallerPair, CallerAnswers>,
@@ -136,7 +136,7 @@ impl Ledger {
 
     /// All connections that are remembered.
     pub(crate) fn sightings(&self) -> impl Iterator<Item = (&FlowId, &Sighting)> {
-        self.held.iter().chain(&self.recent)
+        self.held.iter().chain(&self.recent).map(|(id, sighting)| (id, &**sighting))
     }
 
     pub(crate) fn push(

@@ -100,7 +100,7 @@ impl<'a> Scene<'a> {
         lists: &'a Lists,
     ) -> Self {
         let hosts = HostMap::new(&ledger.daemons, &ledger.links, environments);
-        let mut makers = makers(ledger, &hosts, environments);
+        let mut makers = makers(ledger, &hosts, environments, policy.time_window);
         let lives = lives(ledger, &hosts, environments, &mut makers, policy.deploy_window);
         let asked_registries = asked_registries(ledger, &hosts, environments, policy);
         let known_registries = known_registries(ledger);

@@ -18,7 +18,7 @@ use tw_proto::{Event, HttpEventKind, KeyLog, KeyLogCounters, Reader, TlsRecord};
 use tw_stream::{CloseReason, Flow, Interest, StreamEvent, Table};
 use tw_wire::{Decoded, Decoder, Frame};
 
-use self::held::Held;
+use self::held::{Held, Parked};
 
 mod held;
 
@@ -114,6 +114,10 @@ struct Rest {
     docker_ports: DockerPorts,
     keys: KeyLog,
     await_keys: bool,
+    /// Since closed connections that wait were looked at.
+    keys_came: bool,
+    /// Connections that ended while they waited for secrets.
+    parked: Vec<Parked>,
     /// Bytes that wait for secrets, over all connections.
     held_bytes: usize,
     keys_not_awaited: u64,
@@ -136,6 +140,8 @@ impl Engine {
                 docker_ports: limits.docker_ports,
                 keys: KeyLog::default(),
                 await_keys: false,
+                keys_came: false,
+                parked: Vec::new(),
                 held_bytes: 0,
                 keys_not_awaited: 0,
             },
@@ -149,6 +155,7 @@ impl Engine {
         let Self { decoder, table, rest, frames, bytes } = self;
         *frames += 1;
         *bytes += frame.bytes.len() as u64;
+        rest.unpark(sink);
         decoder.push(frame, &mut |decoded| match decoded {
             Decoded::Packet(packet) => {
                 table.push(&packet, &mut |flow, at, event| rest.on_event(flow, at, event, sink));
@@ -162,6 +169,7 @@ impl Engine {
     /// Takes in whole lines of a TLS key log: connections whose secrets are known are decrypted.
     pub fn keys(&mut self, lines: &[u8]) {
         self.rest.keys.push(lines);
+        self.rest.keys_came = true;
     }
 
     /// From here on key log lines may come after the packets that they are for, which wait for them
@@ -174,6 +182,7 @@ impl Engine {
     pub fn finish(&mut self, sink: &mut dyn FnMut(Observation)) {
         let Self { table, rest, .. } = self;
         table.finish(&mut |flow, at, event| rest.on_event(flow, at, event, sink));
+        rest.unpark_all(sink);
         rest.collector.finish(&mut |told| sink(collected(told)));
         rest.api.finish(sink);
     }
@@ -214,19 +223,7 @@ impl Rest {
                 return;
             }
             StreamEvent::Close(reason) => {
-                self.read(flow, at, event, sink);
-                match reason {
-                    CloseReason::Fin | CloseReason::Reset => self.api.close(flow.id, at, sink),
-                    _ => self.api.forget(flow.id, at, sink),
-                }
-                if let Some(mut shape) = flow.user.shape.take() {
-                    let mut tell = shaped(flow.user.first, at, sink);
-                    match reason {
-                        CloseReason::Fin | CloseReason::Reset => shape.close(&mut tell),
-                        _ => shape.forget(&mut tell),
-                    }
-                }
-                self.connection(flow, at, true, sink);
+                self.connection_closed(flow, at, reason, sink);
                 return;
             }
             StreamEvent::Datagram { direction, bytes, missing }
@@ -242,18 +239,65 @@ impl Rest {
             }
             _ => self.read(flow, at, event, sink),
         }
-        flow.interest = self.interest(flow);
+        self.decide(flow);
     }
 
-    /// The one place that decides whether a connection can still matter: only counts are kept of one
-    /// whose reader can learn nothing more.
-    fn interest(&self, flow: &Flow<Tracked>) -> Interest {
-        match &flow.user.reader {
-            _ if flow.user.held.is_some() => Interest::Payload,
-            Some(reader) if reader.wants_more() => Interest::Payload,
-            Some(_) => Interest::Counts,
-            None => Interest::Payload,
+    fn connection_closed(
+        &mut self,
+        flow: &mut Flow<Tracked>,
+        at: Evidence,
+        reason: CloseReason,
+        sink: &mut dyn FnMut(Observation),
+    ) {
+        if self.may_park(flow) {
+            self.connection(flow, at, false, sink);
+            return self.park(flow, at, reason);
         }
+        self.end(flow, at, reason, sink);
+    }
+
+    fn end(
+        &mut self,
+        flow: &mut Flow<Tracked>,
+        at: Evidence,
+        reason: CloseReason,
+        sink: &mut dyn FnMut(Observation),
+    ) {
+        self.read(flow, at, StreamEvent::Close(reason), sink);
+        match reason {
+            CloseReason::Fin | CloseReason::Reset => self.api.close(flow.id, at, sink),
+            _ => self.api.forget(flow.id, at, sink),
+        }
+        if let Some(mut shape) = flow.user.shape.take() {
+            let mut tell = shaped(flow.user.first, at, sink);
+            match reason {
+                CloseReason::Fin | CloseReason::Reset => shape.close(&mut tell),
+                _ => shape.forget(&mut tell),
+            }
+        }
+        self.connection(flow, at, true, sink);
+        // The flow lingers to swallow late packets; nothing is told of it any more.
+        flow.user = Tracked::default();
+    }
+
+    /// The one place that decides what of a connection can still matter. Only counts are kept of one
+    /// whose reader can learn nothing more: TLS after its hellos, a protocol that is not read. Of a
+    /// plain HTTP body that nobody looks at (no API call, no file that a build waits for, no download
+    /// of a docker host) the rest is only counted, up to its last byte; the heads are always read.
+    fn decide(&self, flow: &mut Flow<Tracked>) {
+        let Some(reader) = &flow.user.reader else { return };
+        let wanted = flow.user.held.is_some() || reader.wants_more();
+        flow.interest = if wanted { Interest::Payload } else { Interest::Counts };
+        let client = reader.client_direction();
+        let unread = |direction| match reader.plain_body(direction) {
+            Some((exchange, left))
+                if !self.api.reads_body(flow.id, exchange, client == Some(direction)) =>
+            {
+                left
+            }
+            _ => 0,
+        };
+        flow.unread = [Direction::ToResponder, Direction::ToOpener].map(unread);
     }
 
     fn read(
@@ -287,6 +331,7 @@ impl Rest {
         match event {
             StreamEvent::Data { direction, bytes, .. } => reader.data(direction, bytes, &mut each),
             StreamEvent::Gap { direction, len, .. } => reader.gap(direction, len, &mut each),
+            StreamEvent::Unread { direction, len } => reader.unread(direction, len, &mut each),
             StreamEvent::HalfClose { direction } => reader.half_close(direction, &mut each),
             StreamEvent::Datagram { direction, bytes, missing } => {
                 reader.datagram(direction, bytes, missing, &mut each);

@@ -10,6 +10,7 @@ use tw_model::{
 
 use super::{Held, Inquiry, Ledger, stretch, upsert};
 use crate::Key;
+use crate::destination::has_carried;
 use crate::environment::{EnvironmentId, Environments};
 use crate::host::{HostAddress, is_unicast};
 use crate::names::{NameRecord, host_of, names_of, normalised, tenant_of};
@@ -26,6 +27,9 @@ impl Ledger {
         inquiry: &mut Inquiry<'_>,
     ) {
         self.links.insert(c, &policy.limits, &mut self.counters);
+        if !has_carried(c) {
+            return;
+        }
         let (environment, host) = self.judged_for(c.opener.ip, c.tag, inquiry.environments);
         let sighting = sighting(&mut self.recent, &mut self.held, c.id);
         sighting.environment = Some(environment);
@@ -150,7 +154,7 @@ impl Ledger {
                 ));
             }
         }
-        sighting.exchanges.insert(x.index, exchange);
+        sighting.exchanges.insert(x.index, Box::new(exchange));
     }
 
     pub(super) fn name_answer(
@@ -188,8 +192,9 @@ impl Ledger {
         let (environment, host) = self.judged_for(hello.client.ip, tag, inquiry.environments);
         let sighting = sighting(&mut self.recent, &mut self.held, hello.flow);
         if sighting.sni.is_none() {
-            sighting.sni =
-                Some(inquiry.name(environment, host, name, NameOrigin::Sni, hello.server.ip, at));
+            let server = hello.server.ip;
+            let asked = inquiry.name(environment, host, name, NameOrigin::Sni, server, at);
+            sighting.sni = Some(Box::new(asked));
         }
     }
 
@@ -223,8 +228,8 @@ fn environment_of_daemon(c: &Connection, inquiry: &Inquiry<'_>) -> EnvironmentId
 
 /// The connection where it stands, or a new one among the recent.
 fn sighting<'a>(
-    recent: &'a mut BTreeMap<FlowId, Sighting>,
-    held: &'a mut BTreeMap<FlowId, Sighting>,
+    recent: &'a mut BTreeMap<FlowId, Box<Sighting>>,
+    held: &'a mut BTreeMap<FlowId, Box<Sighting>>,
     id: FlowId,
 ) -> &'a mut Sighting {
     match held.get_mut(&id) {

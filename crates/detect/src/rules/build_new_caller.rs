@@ -8,7 +8,6 @@ use crate::freshness::Level;
 use crate::plain::{Plain, standing};
 use crate::scene::Scene;
 use crate::severity::is_sampling;
-use crate::window::Owner;
 
 pub(super) fn judge(scene: &Scene<'_>, drafts: &mut Drafts) {
     let certain = scene.makers.iter().enumerate().filter(|(_, maker)| !maker.is_doubtful());
@@ -30,31 +29,12 @@ pub(super) fn judge(scene: &Scene<'_>, drafts: &mut Drafts) {
             crate::text::moment(maker.started),
             standing(&caller)
         );
-        let plain = Plain {
-            rule: Rule::BuildNewCaller,
-            subject: maker.client.to_string(),
-            environment: maker.environment,
-            host: maker.host,
-            docker_host: maker.daemon.ip,
-            client: maker.client,
-            client_port: maker.client_port,
-            at: maker.started,
-            last: maker.ended,
-            severity,
-            techniques: vec!["T1612"],
-            title: format!(
-                "A caller that is no builder here, {}, {} on docker host {}",
-                maker.client,
-                if maker.is_inferred() { "seems to have made an image" } else { "made an image" },
-                maker.daemon.ip
-            ),
-            summary,
-            about_caller: true,
-            builds: vec![maker.id.clone()],
-            caveats: maker.caveats.iter().copied().collect(),
-            owner: Some(Owner::Maker(index)),
-            evidence: maker.evidence,
-        };
+        let asked = if maker.is_inferred() { "seems to have asked" } else { "asked" };
+        let title = format!(
+            "A caller that is no builder there, {}, {asked} docker host {} for an image",
+            maker.client, maker.daemon.ip
+        );
+        let plain = Plain::of_maker((index, maker), Rule::BuildNewCaller, severity, title, summary);
         drafts.add(plain.into_draft(scene));
     }
 }

@@ -11,7 +11,6 @@ use crate::host::HostId;
 use crate::plain::{Plain, standing};
 use crate::scene::Scene;
 use crate::text::list;
-use crate::window::Owner;
 
 pub(super) fn judge(scene: &Scene<'_>, drafts: &mut Drafts) {
     let mut strangers: BTreeMap<HostId, Vec<Timestamp>> = BTreeMap::new();
@@ -30,35 +29,16 @@ pub(super) fn judge(scene: &Scene<'_>, drafts: &mut Drafts) {
             (false, false) => Severity::Low,
         };
         let tags = if maker.tags.is_empty() { "no name".to_owned() } else { list(maker.tags, 3) };
-        let plain = Plain {
-            rule: Rule::ImageCreated,
-            subject: maker.client.to_string(),
-            environment: maker.environment,
-            host: maker.host,
-            docker_host: maker.daemon.ip,
-            client: maker.client,
-            client_port: maker.client_port,
-            at: maker.started,
-            last: maker.ended,
-            severity,
-            techniques: vec!["T1612"],
-            title: format!(
-                "Images were made on docker host {} for {}",
-                maker.daemon.ip, maker.client
-            ),
-            summary: format!(
-                "The daemon at {} made an image ({tags}) for {} at {}. The caller {}. Callers that are no known builders made {made} on this host within 24 hours.",
-                maker.daemon,
-                maker.client,
-                crate::text::moment(maker.started),
-                standing(&caller)
-            ),
-            about_caller: true,
-            builds: vec![maker.id.clone()],
-            caveats: maker.caveats.iter().copied().collect(),
-            owner: Some(Owner::Maker(index)),
-            evidence: maker.evidence,
-        };
+        let title =
+            format!("Images were made on docker host {} for {}", maker.daemon.ip, maker.client);
+        let summary = format!(
+            "The daemon at {} made an image ({tags}) for {} at {}. The caller {}. Callers that are no known builders made {made} on this host within 24 hours.",
+            maker.daemon,
+            maker.client,
+            crate::text::moment(maker.started),
+            standing(&caller)
+        );
+        let plain = Plain::of_maker((index, maker), Rule::ImageCreated, severity, title, summary);
         drafts.add(plain.into_draft(scene));
     }
 }
