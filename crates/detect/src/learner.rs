@@ -309,8 +309,9 @@ impl Lesson {
     }
 }
 
-/// A conversation that was opened, answered, and carried payload both ways. A flow record shows no
-/// SYN of its own; there the flags of both sides and the ports say who opened it.
+/// A conversation that was opened, answered, and carried payload both ways. Many exporters give both
+/// directions of a flow the same times: where a service answers a port that systems draw theirs from,
+/// the ports are believed.
 fn teaches(c: &Connection) -> bool {
     let lasted = matches!(
         c.state,
@@ -318,7 +319,7 @@ fn teaches(c: &Connection) -> bool {
     );
     let opener_is_sure = match c.via {
         Via::Packets => c.opener_known == Opener::Seen,
-        Via::Netflow => c.opener_known != Opener::ByProtocol,
+        Via::Netflow => c.opener_known == Opener::Seen || c.opener.port >= EPHEMERAL,
     };
     lasted
         && opener_is_sure
@@ -344,6 +345,8 @@ fn digest_of(target: &str) -> Option<&str> {
     reference.starts_with("sha256:").then_some(reference)
 }
 
+/// Least port that Linux draws from by default (`ip_local_port_range`); others begin higher.
+const EPHEMERAL: u16 = 32_768;
 const MAX_FLOWS: usize = 65_536;
 const MAX_ENDED: usize = 4_096;
 const MAX_DAEMONS: usize = 16_384;

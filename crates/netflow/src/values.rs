@@ -215,7 +215,7 @@ fn from_ntp(ntp: u64) -> Timestamp {
     const TO_1970: i64 = 2_208_988_800;
     let secs = i64::try_from(ntp >> 32).unwrap_or(0);
     let era = if secs < 1 << 31 { 1 << 32 } else { 0 };
-    let nanos = i64::try_from((ntp & 0xffff_ffff) * 1_000_000_000 >> 32).unwrap_or(0);
+    let nanos = i64::try_from(((ntp & 0xffff_ffff) * 1_000_000_000) >> 32).unwrap_or(0);
     Timestamp::from_secs_nanos(secs + era - TO_1970, nanos)
 }
 

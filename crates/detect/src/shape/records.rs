@@ -12,6 +12,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use tw_model::{
@@ -31,14 +32,14 @@ struct Bounds {
     answered: u64,
     /// Packets from it.
     packets: u64,
-    /// Payload bytes from it in a packet on the average, at most.
-    a_packet: u64,
+    /// Payload bytes from it in a packet on the average: lines, neither echoed keystrokes nor files.
+    a_packet: RangeInclusive<u64>,
 }
 
 /// In clear: a head is up to 1 KiB with credentials in it, the smallest archive 2 KiB.
-const CLEAR: Bounds = Bounds { uploaded: 1_100, answered: 700, packets: 15, a_packet: 300 };
+const CLEAR: Bounds = Bounds { uploaded: 1_100, answered: 700, packets: 15, a_packet: 25..=300 };
 /// In TLS: certificates go both ways first, and each record adds to its line.
-const TLS: Bounds = Bounds { uploaded: 5_500, answered: 3_000, packets: 18, a_packet: 320 };
+const TLS: Bounds = Bounds { uploaded: 5_500, answered: 3_000, packets: 18, a_packet: 50..=320 };
 /// Payload bytes in a packet to the daemon above which it is a large upload; then most packets from the
 /// daemon acknowledge it, and their number says nothing.
 const BULK: u64 = 700;
@@ -202,11 +203,12 @@ fn trickle(c: &Connection) -> Option<Vec<String>> {
         return None;
     }
     let bulk = uploaded / sent.max(1) >= BULK;
-    let small = answered / received.max(1) <= bounds.a_packet;
+    let a_packet = answered / received.max(1);
     let told = if bulk {
-        answered >= BULK_ANSWER.max(bounds.answered)
+        let lines = a_packet <= *bounds.a_packet.end() || is_sampled(c);
+        lines && answered >= BULK_ANSWER.max(bounds.answered)
     } else {
-        received >= bounds.packets && small
+        received >= bounds.packets && bounds.a_packet.contains(&a_packet)
     };
     told.then(|| {
         vec![
@@ -257,6 +259,11 @@ fn session(list: &[&Held<Connection>], index: usize) -> Option<Vec<String>> {
             "another conversation began and ended with it, on which {log_bytes} bytes came back"
         ),
     ])
+}
+
+/// Of a few sampled packets the mean says little.
+fn is_sampled(c: &Connection) -> bool {
+    c.exported.as_ref().is_some_and(|exported| exported.one_in > 1)
 }
 
 /// Under sampling a few packets stand for many, and for anything.

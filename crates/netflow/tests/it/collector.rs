@@ -165,7 +165,7 @@ fn a_lonely_record_is_told_after_its_wait_and_a_conversation_ends_after_its_own(
     };
     let mut collector = Collector::new(limits);
     let mut told = Vec::new();
-    let mut keep = |told: &mut Vec<bool>, it: Told<'_>| {
+    let keep = |told: &mut Vec<bool>, it: Told<'_>| {
         if let Told::Connection(connection, evidence) = it {
             assert!(matches!(evidence[0].record, RecordNumber::Record(1)));
             told.push(connection.ended);

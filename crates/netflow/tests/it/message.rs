@@ -13,10 +13,6 @@ pub(crate) fn at(secs: u32) -> Timestamp {
     Timestamp::from_secs_nanos(secs.into(), 0)
 }
 
-pub(crate) fn at_ms(secs: u32, ms: i64) -> Timestamp {
-    Timestamp::from_secs_nanos(secs.into(), ms * 1_000_000)
-}
-
 pub(crate) fn exporter(last: u8) -> Endpoint {
     Endpoint::new(IpAddr::from([192, 0, 2, last]), 50_000)
 }
