@@ -278,7 +278,7 @@ impl<'s, 'a> Account<'s, 'a> {
         let new = match self.contact.freshness.level {
             Level::Environment => "never seen before",
             Level::Host => "new to this host",
-            Level::Unknown | Level::Known => "not known to be familiar",
+            Level::Unknown | Level::Known => "which may be new",
         };
         let others = match frame.others.len() {
             0 => String::new(),
@@ -308,6 +308,7 @@ impl<'s, 'a> Account<'s, 'a> {
 
     fn summary(&self, scene: &Scene<'_>, frame: &Frame<'_>) -> String {
         let mut sentences = vec![self.what_was_asked(scene), self.what_was_fetched()];
+        sentences.extend(self.what_names_it().map(str::to_owned));
         if !frame.others.is_empty() {
             sentences.push(format!(
                 "Within the same window it also contacted {}.",
@@ -341,15 +342,6 @@ impl<'s, 'a> Account<'s, 'a> {
             (Level::Known | Level::Host, _) => "a known caller that had not built there",
             (Level::Unknown, _) => "a caller of which nothing is known",
         };
-        let named = match (self.view.inferred, self.attribution.named) {
-            (true, _) => {
-                "the call itself could not be read and is inferred from the shape of the conversation"
-            }
-            (false, true) => "what was asked names this destination",
-            (false, false) => {
-                "what was asked, as far as it could be read, does not name this destination"
-            }
-        };
         let others: Vec<String> = self
             .attribution
             .owners
@@ -364,8 +356,13 @@ impl<'s, 'a> Account<'s, 'a> {
         } else {
             format!("; {} was open too", list(&others, 3))
         };
+        let inferred = if self.view.inferred {
+            "; the call itself could not be read and is inferred from the shape of the conversation"
+        } else {
+            ""
+        };
         format!(
-            "{}{ja4} ({known}) asked the Docker API at {} for {} at {}; {named}{ambiguous}.",
+            "{}{ja4} ({known}) asked the Docker API at {} for {} at {}{inferred}{ambiguous}.",
             self.view.client,
             self.view.daemon,
             self.view.title,
@@ -403,6 +400,16 @@ impl<'s, 'a> Account<'s, 'a> {
             self.place(),
             bytes(received)
         )
+    }
+
+    fn what_names_it(&self) -> Option<&'static str> {
+        match (self.view.inferred, self.attribution.named) {
+            (true, _) => None,
+            (false, true) => Some("What was asked for names this destination."),
+            (false, false) => Some(
+                "What was asked for, as far as it could be read, does not name this destination.",
+            ),
+        }
     }
 
     fn what_is_new(&self, scene: &Scene<'_>) -> String {

@@ -10,6 +10,7 @@ mod golden;
 mod hostile_text;
 mod keylog;
 mod layering;
+mod readme;
 mod secrets;
 mod support;
 mod truth;
