@@ -162,6 +162,7 @@ impl<'s, 'a> Account<'s, 'a> {
         let view = scene.owner_view(*owner, attribution.phase, deciding.at)?;
         let caller = scene.caller(view.environment, view.client, view.daemon.ip);
         let verdict = match (view.inferred, attribution.named) {
+            (true, _) if view.doubtful => Verdict::Noted,
             (true, _) => Verdict::Inferred,
             (false, true) => Verdict::Observed,
             (false, false) => Verdict::Correlated,
@@ -222,6 +223,7 @@ impl<'s, 'a> Account<'s, 'a> {
         let rest = self.group.contacts.iter().flat_map(|(_, a)| &a.owners);
         for owner in self.attribution.owners.iter().chain(rest) {
             if let Some(maker) = scene.maker(*owner)
+                && !maker.is_doubtful()
                 && !ids.contains(maker.id)
             {
                 ids.push(maker.id.clone());

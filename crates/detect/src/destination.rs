@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use tw_model::{
     AppProtocol, Caveat, Connection, ConnectionState, DestinationName, FlowId, NameOrigin, Opener,
-    Protocol, Timestamp, Via,
+    Protocol, Timestamp,
 };
 
 use crate::environment::{EnvironmentId, Environments};
@@ -131,8 +131,7 @@ impl<'a> Reading<'_, 'a> {
         let ip = c.responder.ip.to_canonical();
         let (records, own) = self.name_records(environment, host, ip, c.first);
         let names = all_names(&records, sighting);
-        let exchanges: Vec<&Exchange> =
-            sighting.exchanges.values().filter(|x| !x.proxied).collect();
+        let exchanges: Vec<&Exchange> = sighting.exchanges().filter(|x| !x.proxied).collect();
         let multi_tenant = names.iter().any(|n| self.multi_tenant.has(&n.name));
         let tenants: Vec<&Answer> = exchanges.iter().filter_map(|x| x.tenant.as_ref()).collect();
         let dns: Vec<&Answer> = records.iter().map(|r| &r.name).collect();
@@ -180,7 +179,7 @@ impl<'a> Reading<'_, 'a> {
         contacts: &mut Vec<Contact<'a>>,
     ) {
         let mut seen: BTreeSet<(String, Option<u16>)> = BTreeSet::new();
-        for x in sighting.exchanges.values().filter(|x| x.proxied) {
+        for x in sighting.exchanges().filter(|x| x.proxied) {
             let Some(authority) = x.host.as_deref().and_then(host_of) else { continue };
             if !seen.insert(authority.clone()) {
                 continue;
@@ -189,7 +188,7 @@ impl<'a> Reading<'_, 'a> {
             let same = |y: &&Exchange| {
                 y.proxied && y.host.as_deref().and_then(host_of) == Some((name.clone(), port))
             };
-            let exchanges: Vec<&Exchange> = sighting.exchanges.values().filter(same).collect();
+            let exchanges: Vec<&Exchange> = sighting.exchanges().filter(same).collect();
             let tenants: Vec<&Answer> =
                 exchanges.iter().filter_map(|x| x.tenant.as_ref()).collect();
             let standing: Vec<&Answer> = x.name.iter().map(|n| &n.standing).collect();
@@ -324,8 +323,8 @@ impl<'a> Reading<'_, 'a> {
 
 /// Names that the client itself claimed: SNI and Host, and what came with the connection.
 fn claimed(sighting: &Sighting) -> impl Iterator<Item = &Asked> {
-    let hosts = sighting.exchanges.values().filter(|x| !x.proxied).filter_map(|x| x.name.as_ref());
-    sighting.sni.iter().chain(hosts).chain(&sighting.names)
+    let hosts = sighting.exchanges().filter(|x| !x.proxied).filter_map(|x| x.name.as_ref());
+    sighting.sni.as_deref().into_iter().chain(hosts).chain(&sighting.names)
 }
 
 fn all_names(records: &[&NameRecord], sighting: &Sighting) -> Vec<DestinationName> {
@@ -350,8 +349,7 @@ fn is_unread(sighting: &Sighting) -> bool {
 
 /// Is every exchange on it the registry protocol, and is there one?
 fn is_registry_only(sighting: &Sighting) -> bool {
-    !sighting.exchanges.is_empty()
-        && sighting.exchanges.values().all(|x| !x.proxied && x.is_registry())
+    !sighting.exchanges.is_empty() && sighting.exchanges().all(|x| !x.proxied && x.is_registry())
 }
 
 /// A conversation that carried payload and is neither DNS, NTP nor DHCP. What speaks another
@@ -359,14 +357,19 @@ fn is_registry_only(sighting: &Sighting) -> bool {
 pub(crate) fn is_download(c: &Connection) -> bool {
     let transport = matches!(c.protocol, Protocol::TCP | Protocol::UDP | Protocol::SCTP);
     let refused = matches!(c.state, ConnectionState::Attempted | ConnectionState::Refused);
-    let carried = c.first_payload.is_some() || c.payload_bytes.iter().any(|bytes| *bytes > 0);
-    transport && !refused && carried && !is_service(c)
+    transport && !refused && has_carried(c) && !is_service(c)
+}
+
+/// Did it carry payload? Mere attempts outnumber conversations where somebody scans, and are no
+/// downloads.
+pub(crate) fn has_carried(c: &Connection) -> bool {
+    c.first_payload.is_some() || c.payload_bytes.iter().any(|bytes| *bytes > 0)
 }
 
 fn is_service(c: &Connection) -> bool {
     let port = c.responder.port;
     match c.app {
-        Some(AppProtocol::Dns) => true,
+        Some(AppProtocol::Dns | AppProtocol::Netflow) => true,
         Some(_) => port == 853,
         None if c.protocol == Protocol::UDP => {
             matches!(port, 53 | 67 | 68 | 123 | 546 | 547 | 853 | 5353 | 5355)
@@ -377,7 +380,7 @@ fn is_service(c: &Connection) -> bool {
 
 fn caveats_of(c: &Connection, sighting: &Sighting) -> BTreeSet<Caveat> {
     let opaque = c.app == Some(AppProtocol::Tls) && sighting.exchanges.is_empty();
-    let one_way = c.via == Via::Packets && c.one_direction();
+    let one_way = c.one_direction();
     [
         (c.midstream, Caveat::Midstream),
         (c.gap_bytes > 0, Caveat::Gaps),
@@ -388,6 +391,7 @@ fn caveats_of(c: &Connection, sighting: &Sighting) -> BTreeSet<Caveat> {
     ]
     .into_iter()
     .filter_map(|(is, caveat)| is.then_some(caveat))
+    .chain(c.exported.iter().flat_map(|exported| exported.caveats.iter().copied()))
     .collect()
 }
 

@@ -92,6 +92,14 @@ impl<'a> Maker<'a> {
         matches!(self.source, Source::Build(held) if held.value.frontend == Frontend::Inferred)
     }
 
+    /// A call that may have been a run, a copy or a commit as well: no build to tell of.
+    pub(crate) fn is_doubtful(&self) -> bool {
+        match self.source {
+            Source::Build(held) => held.value.inference.as_ref().is_some_and(|i| i.doubtful),
+            Source::Creation(_) => false,
+        }
+    }
+
     pub(crate) fn commit_of(&self) -> Option<&str> {
         match self.source {
             Source::Creation(held) if held.value.kind == CreationKind::Commit => {
@@ -113,6 +121,7 @@ impl<'a> Maker<'a> {
     pub(crate) fn title(&self) -> String {
         let tag = self.tags.first().map(|tag| crate::text::printable(tag, 80));
         let what = match self.source {
+            Source::Build(_) if self.is_doubtful() => "what may be a run, a copy or a commit",
             Source::Build(_) if self.is_inferred() => "what looks like a build",
             Source::Build(_) => "the build",
             Source::Creation(held) => match held.value.kind {

@@ -18,8 +18,9 @@ pub(crate) struct Sighting {
     pub(crate) environment: Option<EnvironmentId>,
     /// How the responder's address stood.
     pub(crate) address: Option<Answer>,
-    pub(crate) sni: Option<Asked>,
-    pub(crate) exchanges: BTreeMap<u64, Exchange>,
+    pub(crate) sni: Option<Box<Asked>>,
+    /// Boxed, as most connections carry one and a map makes room for eleven.
+    pub(crate) exchanges: BTreeMap<u64, Box<Exchange>>,
     /// Names that came with the connection itself.
     pub(crate) names: Vec<Asked>,
 }
@@ -113,6 +114,10 @@ fn is_token_request(x: &HttpExchange) -> bool {
 }
 
 impl Sighting {
+    pub(crate) fn exchanges(&self) -> impl Iterator<Item = &Exchange> {
+        self.exchanges.values().map(|exchange| &**exchange)
+    }
+
     /// Takes the connection if it tells more than what is there.
     pub(crate) fn update(&mut self, c: &Connection, evidence: &[Evidence]) {
         let newer =

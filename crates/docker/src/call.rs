@@ -164,6 +164,9 @@ impl Call {
             return;
         }
         let body = self.role.request_end(turn.secrets);
+        if let Role::Container(call) = &self.role {
+            call.announce(turn.memory);
+        }
         match body {
             RequestBody::None => return,
             RequestBody::OddContext => {

@@ -13,6 +13,7 @@ mod download;
 mod endpoint;
 mod evidence;
 mod finding;
+mod flow_record;
 mod names;
 mod observation;
 mod redact;
@@ -25,7 +26,9 @@ pub use build::{
     Build, BuildId, Context, CreationKind, Destination, Frontend, ImageCreation, Inference,
     Outcome, Transport,
 };
-pub use connection::{AppProtocol, Connection, ConnectionState, Direction, FlowId, Opener, Via};
+pub use connection::{
+    AppProtocol, Connection, ConnectionState, Direction, Exported, FlowId, Opener, Via,
+};
 pub use container::{ContainerAction, ContainerEvent, Risk};
 pub use download::{HttpExchange, ProxyKind};
 pub use endpoint::{Endpoint, MacAddress, NetworkTag, Protocol};
@@ -34,6 +37,7 @@ pub use finding::{
     Axis, Caveat, Client, DestinationName, Finding, FindingDestination, Incident, NameOrigin,
     Novelty, Rule, Scope, Severity, TimelineEntry, Verdict,
 };
+pub use flow_record::{FlowCounts, FlowRecord, Sampling};
 pub use names::{NameAnswer, TlsHello};
 pub use observation::{Anomaly, AnomalyKind, Observation, ObservationBody};
 pub use redact::{

@@ -13,6 +13,7 @@ use tw_model::{
     NameOrigin, Observation, ObservationBody, Opener, Protocol, ProxyKind, Secrets, TlsHello,
     TlsShape, Via,
 };
+use tw_netflow::{Collector, Datagram, Told, looks_like_export};
 use tw_proto::{Event, HttpEventKind, KeyLog, KeyLogCounters, Reader, TlsRecord};
 use tw_stream::{CloseReason, Flow, Interest, StreamEvent, Table};
 use tw_wire::{Decoded, Decoder, Frame};
@@ -37,6 +38,8 @@ pub struct Limits {
     pub proto: tw_proto::Limits,
     /// Of the Docker semantics.
     pub docker: tw_docker::Limits,
+    /// Of the flow collector.
+    pub netflow: tw_netflow::Limits,
     /// Ports that a Docker API is expected on; the shape of TLS there is measured.
     pub docker_ports: DockerPorts,
 }
@@ -66,6 +69,8 @@ pub struct Counters {
     pub stream: tw_stream::Counters,
     /// Of the Docker semantics.
     pub docker: tw_docker::Counters,
+    /// Of the flow collector.
+    pub netflow: tw_netflow::Counters,
     /// Of the TLS key log.
     pub keys: KeyLogCounters,
     /// TLS connections that were given up waiting for their secrets, for want of room.
@@ -101,6 +106,7 @@ pub struct Engine {
 /// Everything but the decoder and the table, so that both can call it while they are borrowed.
 struct Rest {
     api: Api,
+    collector: Collector,
     limits: tw_proto::Limits,
     hosts: HashSet<IpAddr>,
     host_macs: HashSet<MacAddress>,
@@ -126,6 +132,7 @@ impl Engine {
             table: Table::new(limits.stream),
             rest: Rest {
                 api: Api::new(limits.docker, secrets),
+                collector: Collector::new(limits.netflow),
                 limits: limits.proto,
                 hosts: HashSet::new(),
                 host_macs: HashSet::new(),
@@ -176,6 +183,7 @@ impl Engine {
         let Self { table, rest, .. } = self;
         table.finish(&mut |flow, at, event| rest.on_event(flow, at, event, sink));
         rest.unpark_all(sink);
+        rest.collector.finish(&mut |told| sink(collected(told)));
         rest.api.finish(sink);
     }
 
@@ -189,6 +197,7 @@ impl Engine {
             wire: self.decoder.counters().clone(),
             stream: self.table.counters(),
             docker: self.rest.api.counters(),
+            netflow: self.rest.collector.counters(),
             keys: self.rest.keys.counters(),
             keys_not_awaited: self.rest.keys_not_awaited,
         }
@@ -217,6 +226,12 @@ impl Rest {
                 self.connection_closed(flow, at, reason, sink);
                 return;
             }
+            StreamEvent::Datagram { direction, bytes, missing }
+                if looks_like_export(bytes, missing) =>
+            {
+                self.exported(flow, at, direction, bytes, sink);
+                return;
+            }
             StreamEvent::Data { .. } | StreamEvent::Datagram { .. } if !flow.user.announced => {
                 flow.user.announced = true;
                 self.read(flow, at, event, sink);
@@ -224,7 +239,7 @@ impl Rest {
             }
             _ => self.read(flow, at, event, sink),
         }
-        flow.interest = self.interest(flow);
+        self.decide(flow);
     }
 
     fn connection_closed(
@@ -261,17 +276,28 @@ impl Rest {
             }
         }
         self.connection(flow, at, true, sink);
+        // The flow lingers to swallow late packets; nothing is told of it any more.
+        flow.user = Tracked::default();
     }
 
-    /// The one place that decides whether a connection can still matter: only counts are kept of one
-    /// whose reader can learn nothing more.
-    fn interest(&self, flow: &Flow<Tracked>) -> Interest {
-        match &flow.user.reader {
-            _ if flow.user.held.is_some() => Interest::Payload,
-            Some(reader) if reader.wants_more() => Interest::Payload,
-            Some(_) => Interest::Counts,
-            None => Interest::Payload,
-        }
+    /// The one place that decides what of a connection can still matter. Only counts are kept of one
+    /// whose reader can learn nothing more: TLS after its hellos, a protocol that is not read. Of a
+    /// plain HTTP body that nobody looks at (no API call, no file that a build waits for, no download
+    /// of a docker host) the rest is only counted, up to its last byte; the heads are always read.
+    fn decide(&self, flow: &mut Flow<Tracked>) {
+        let Some(reader) = &flow.user.reader else { return };
+        let wanted = flow.user.held.is_some() || reader.wants_more();
+        flow.interest = if wanted { Interest::Payload } else { Interest::Counts };
+        let client = reader.client_direction();
+        let unread = |direction| match reader.plain_body(direction) {
+            Some((exchange, left))
+                if !self.api.reads_body(flow.id, exchange, client == Some(direction)) =>
+            {
+                left
+            }
+            _ => 0,
+        };
+        flow.unread = [Direction::ToResponder, Direction::ToOpener].map(unread);
     }
 
     fn read(
@@ -305,6 +331,7 @@ impl Rest {
         match event {
             StreamEvent::Data { direction, bytes, .. } => reader.data(direction, bytes, &mut each),
             StreamEvent::Gap { direction, len, .. } => reader.gap(direction, len, &mut each),
+            StreamEvent::Unread { direction, len } => reader.unread(direction, len, &mut each),
             StreamEvent::HalfClose { direction } => reader.half_close(direction, &mut each),
             StreamEvent::Datagram { direction, bytes, missing } => {
                 reader.datagram(direction, bytes, missing, &mut each);
@@ -315,6 +342,23 @@ impl Rest {
         flow.user.app = reader.app();
         flow.user.client = reader.client_direction();
         flow.user.reader = Some(reader);
+    }
+
+    fn exported(
+        &mut self,
+        flow: &mut Flow<Tracked>,
+        at: Evidence,
+        direction: Direction,
+        bytes: &[u8],
+        sink: &mut dyn FnMut(Observation),
+    ) {
+        flow.user.app = Some(AppProtocol::Netflow);
+        let exporter = match direction {
+            Direction::ToResponder => flow.opener,
+            Direction::ToOpener => flow.responder,
+        };
+        let datagram = Datagram { exporter, bytes, evidence: at };
+        self.collector.push(&datagram, &mut |told| sink(collected(told)));
     }
 
     fn reader(&self, flow: &Flow<Tracked>) -> Reader {
@@ -484,6 +528,7 @@ fn describe(flow: &Flow<Tracked>, ended: bool) -> Connection {
         via: Via::Packets,
         names: flow.user.names.clone(),
         tunnel: flow.user.tunnel.clone(),
+        exported: None,
         ended,
     }
 }
@@ -495,6 +540,22 @@ fn observed(at: Evidence, first: Option<Evidence>, body: ObservationBody) -> Obs
         evidence.push(at);
     }
     Observation { at: at.timestamp, evidence, body }
+}
+
+/// What the collector tells, as an observation.
+fn collected(told: Told<'_>) -> Observation {
+    match told {
+        Told::Record(record, place) => Observation {
+            at: place.timestamp,
+            evidence: vec![place],
+            body: ObservationBody::FlowRecord(Box::new(*record)),
+        },
+        Told::Connection(connection, evidence) => Observation {
+            at: connection.last,
+            evidence,
+            body: ObservationBody::Connection(*connection),
+        },
+    }
 }
 
 fn note_host(

@@ -7,15 +7,18 @@ use crate::draft::Drafts;
 use crate::freshness::Level;
 use crate::plain::{Plain, standing};
 use crate::scene::Scene;
+use crate::severity::is_sampling;
 
 pub(super) fn judge(scene: &Scene<'_>, drafts: &mut Drafts) {
-    for (index, maker) in scene.makers.iter().enumerate() {
+    let certain = scene.makers.iter().enumerate().filter(|(_, maker)| !maker.is_doubtful());
+    for (index, maker) in certain {
         let caller = scene.caller(maker.environment, maker.client, maker.daemon.ip);
         if caller.is_known_builder || (caller.level == Level::Unknown && !caller.outside) {
             continue;
         }
+        let sampled = maker.is_inferred() && maker.caveats.iter().copied().any(is_sampling);
         let severity = match (caller.is_new(), caller.outside) {
-            (true, true) => Severity::Medium,
+            (true, true) if !sampled => Severity::Medium,
             _ => Severity::Low,
         };
         let summary = format!(
@@ -30,8 +33,9 @@ pub(super) fn judge(scene: &Scene<'_>, drafts: &mut Drafts) {
             Level::Unknown => "A caller of which nothing is known",
             _ => "A caller that is no builder there",
         };
+        let asked = if maker.is_inferred() { "seems to have asked" } else { "asked" };
         let title = format!(
-            "{who}, {}, asked docker host {} for {}",
+            "{who}, {}, {asked} docker host {} for {}",
             maker.client,
             maker.daemon.ip,
             maker.title()

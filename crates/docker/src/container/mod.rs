@@ -179,6 +179,13 @@ impl ContainerCall {
         !bytes.is_empty() && !parsed.whole
     }
 
+    /// The request is over: its answer may not come before other calls name the container.
+    pub(crate) fn announce(&self, memory: &mut Memory) {
+        if let (Some(created), false) = (&self.created, self.settled) {
+            memory.learn_container(self.host, None, Arc::clone(created));
+        }
+    }
+
     /// The answer's status.
     pub(crate) fn response_head(&mut self, status: u16, at: Timestamp) {
         self.event.status = Some(status);
@@ -202,6 +209,9 @@ impl ContainerCall {
         self.settled = true;
         let status = self.event.status;
         if status.is_some_and(|status| status >= 400) {
+            if let Some(created) = &self.created {
+                memory.unlearn_container(self.host, created);
+            }
             return;
         }
         let answer = Json::read(&self.answer.take()).value;
