@@ -33,9 +33,8 @@ pub(super) fn judge(scene: &Scene<'_>, drafts: &mut Drafts) {
             Level::Unknown => "A caller of which nothing is known",
             _ => "A caller that is no builder there",
         };
-        let asked = if maker.is_inferred() { "seems to have asked" } else { "asked" };
         let title = format!(
-            "{who}, {}, {asked} docker host {} for {}",
+            "{who}, {}, asked docker host {} for {}",
             maker.client,
             maker.daemon.ip,
             maker.title()

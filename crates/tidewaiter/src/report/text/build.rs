@@ -63,7 +63,11 @@ fn one(page: &mut Page<'_>, build: &Told<Build>, findings: &[&Finding]) {
         body.user_agent.as_deref().map_or_else(String::new, |agent| format!(", \"{agent}\""));
     page.field(4, "asked by", &format!("{}:{}{agent}", body.client, body.client_port));
     let version = body.api_version.as_deref().map_or_else(String::new, |v| format!(", API {v}"));
-    let tls = if body.tls { ", TLS" } else { ", in clear" };
+    let tls = match (body.tls, inferred) {
+        (true, _) => ", TLS",
+        (false, false) => ", in clear",
+        (false, true) => "",
+    };
     let builder = match body.frontend {
         Frontend::Inferred => "builder unknown".to_owned(),
         known => format!("{} builder", name(&known)),

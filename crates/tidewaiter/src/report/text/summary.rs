@@ -52,7 +52,12 @@ pub(super) fn block(page: &mut Page<'_>, case: &Case, reading: &Reading) {
     );
     let when =
         reading.span.map_or_else(String::new, |(first, last)| format!(", {}", span(first, last)));
-    let frames = format!("{} frames, {}", thousands(counters.frames), bytes(counters.bytes));
+    let frames = format!(
+        "{} frame{}, {}",
+        thousands(counters.frames),
+        if counters.frames == 1 { "" } else { "s" },
+        bytes(counters.bytes)
+    );
     page.field(2, "read", &format!("{frames}{when}"));
     if !reading.baseline {
         page.field(
