@@ -310,7 +310,6 @@ impl<'s, 'a> Account<'s, 'a> {
 
     fn summary(&self, scene: &Scene<'_>, frame: &Frame<'_>) -> String {
         let mut sentences = vec![self.what_was_asked(scene), self.what_was_fetched()];
-        sentences.extend(self.what_names_it().map(str::to_owned));
         if !frame.others.is_empty() {
             sentences.push(format!(
                 "Within the same window it also contacted {}.",
@@ -391,26 +390,28 @@ impl<'s, 'a> Account<'s, 'a> {
         } else {
             format!(" (SHA-256 {})", list(&hashes, 2))
         };
+        let about = about(&self.caveats);
         let proxy = self
             .contact
             .via_proxy
             .as_ref()
             .map_or_else(String::new, |p| format!(" by the proxy {p}"));
         format!(
-            "From {} on, the host connected to {}{proxy} {times} and received {}{what}{hash}.",
+            "From {} on, the host connected to {}{proxy} {times} and received {about}{}{what}{hash}{}.",
             moment(self.contact.at),
             self.place(),
-            bytes(received)
+            bytes(received),
+            self.what_names_it()
         )
     }
 
-    fn what_names_it(&self) -> Option<&'static str> {
+    fn what_names_it(&self) -> &'static str {
         match (self.view.inferred, self.attribution.named) {
-            (true, _) => None,
-            (false, true) => Some("What was asked for names this destination."),
-            (false, false) => Some(
-                "What was asked for, as far as it could be read, does not name this destination.",
-            ),
+            (true, _) => "",
+            (false, true) => "; what was asked for names this destination",
+            (false, false) => {
+                "; what was asked for, as far as it could be read, does not name this destination"
+            }
         }
     }
 
@@ -454,6 +455,11 @@ impl<'s, 'a> Account<'s, 'a> {
         }
         text
     }
+}
+
+/// Before a number of bytes: what sampled records tell is an estimate.
+pub(crate) fn about(caveats: &BTreeSet<Caveat>) -> &'static str {
+    if caveats.iter().copied().any(is_sampling) { "about " } else { "" }
 }
 
 /// What could not be seen, in one sentence.

@@ -9,6 +9,7 @@ use tw_model::{
     Rule, TimelineEntry, Timestamp,
 };
 
+use crate::account::about;
 use crate::destination::{Contact, Registry};
 use crate::draft::{Draft, merge_evidence};
 use crate::freshness::Level;
@@ -253,7 +254,8 @@ impl Timeline<'_, '_> {
             Registry::Trusted => "The host spoke to the registry",
             Registry::Unfamiliar => "The host spoke to a registry that is not listed, at",
         };
-        let received = bytes(contact.connection.payload_bytes[1]);
+        let received =
+            format!("{}{}", about(&contact.caveats), bytes(contact.connection.payload_bytes[1]));
         let urls: Vec<String> = contact.exchanges.iter().filter_map(|x| x.url.clone()).collect();
         let hashes: Vec<String> =
             contact.exchanges.iter().filter_map(|x| x.sha256.clone()).collect();

@@ -1,7 +1,7 @@
 //! Builds and other image creations.
 
 use tw_model::{
-    Axis, Build, Destination, Finding, Frontend, ImageCreation, Novelty, Outcome, Scope,
+    Axis, Build, Caveat, Destination, Finding, Frontend, ImageCreation, Novelty, Outcome, Scope,
 };
 
 use super::super::case::{Case, Told};
@@ -180,11 +180,13 @@ fn standing(destination: &Destination, findings: &[&Finding]) -> &'static str {
 }
 
 fn destinations(page: &mut Page<'_>, destinations: &[Destination], findings: &[&Finding]) {
+    let sampled = findings.iter().any(|finding| finding.caveats.contains(&Caveat::Sampled));
     if destinations.is_empty() {
         page.field(4, "destination", "none was seen in its window");
     }
     for destination in destinations {
         let known = standing(destination, findings);
+        let about = if sampled { "about " } else { "" };
         let named = if destination.named { ", named by the build" } else { "" };
         let mut names: Vec<&str> =
             destination.names.iter().map(|entry| entry.name.as_str()).collect();
@@ -194,7 +196,7 @@ fn destinations(page: &mut Page<'_>, destinations: &[Destination], findings: &[&
             if names.is_empty() { String::new() } else { format!(" = {}", names.join(", ")) };
         let end = tw_model::Endpoint::new(destination.ip, destination.port);
         let text = format!(
-            "{end}{also}: {known}{named}; {} in, {} out, first at {}",
+            "{end}{also}: {known}{named}; {about}{} in, {} out, first at {}",
             bytes(destination.bytes_in),
             thousands(destination.bytes_out),
             clock(destination.first)
