@@ -29,10 +29,15 @@ pub(super) fn judge(scene: &Scene<'_>, drafts: &mut Drafts) {
             crate::text::moment(maker.started),
             standing(&caller)
         );
-        let asked = if maker.is_inferred() { "seems to have asked" } else { "asked" };
+        let who = match caller.level {
+            Level::Unknown => "A caller of which nothing is known",
+            _ => "A caller that is no builder there",
+        };
         let title = format!(
-            "A caller that is no builder there, {}, {asked} docker host {} for an image",
-            maker.client, maker.daemon.ip
+            "{who}, {}, asked docker host {} for {}",
+            maker.client,
+            maker.daemon.ip,
+            maker.title()
         );
         let plain = Plain::of_maker((index, maker), Rule::BuildNewCaller, severity, title, summary);
         drafts.add(plain.into_draft(scene));

@@ -2,6 +2,7 @@
 //!
 //! One program for all of it, so that a capture that several tests look at is replayed once.
 
+mod account;
 mod bad_input;
 mod captures;
 mod commands;
@@ -10,6 +11,7 @@ mod golden;
 mod hostile_text;
 mod keylog;
 mod layering;
+mod readme;
 mod secrets;
 mod support;
 mod truth;
