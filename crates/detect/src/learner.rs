@@ -112,10 +112,17 @@ impl Learner {
             || self.daemons.contains(&(environment, ip.to_canonical()))
     }
 
+    /// Records teach only if all who exported them stand inside: a datagram from elsewhere says
+    /// nothing of what happened here.
+    fn may_tell(&self, environment: EnvironmentId, c: &Connection) -> bool {
+        let mut exporters = c.exported.iter().flat_map(|exported| &exported.exporters);
+        exporters.all(|ip| self.environments.has(environment, *ip))
+    }
+
     fn connection(&mut self, c: &Connection, sink: &mut dyn FnMut(Fact<'_>)) {
         let environment = self.environments.id_of(c.opener.ip, c.tag);
         let host = c.opener.ip.to_canonical();
-        if !teaches(c) || !self.is_inside(environment, host) {
+        if !teaches(c) || !self.is_inside(environment, host) || !self.may_tell(environment, c) {
             return;
         }
         let lesson = self.flows.entry(c.id).or_default();

@@ -36,9 +36,13 @@ fn conversation(id: u64, from: &str, (payload, packets): Size, start: f64, end: 
         payload_bytes: payload,
         packets,
         via: Via::Netflow,
-        exported: Some(Box::new(Exported { one_in: 1, caveats: Vec::new() })),
+        exported: Some(Box::new(exported(1, Vec::new()))),
         ..connection(id, from, HOST, 2375, start)
     }
+}
+
+fn exported(one_in: u32, caveats: Vec<Caveat>) -> Exported {
+    Exported { exporters: vec![ip("10.10.1.1")], one_in, caveats }
 }
 
 fn seen(c: Connection) -> Observation {
@@ -145,7 +149,7 @@ fn sampling_makes_it_low_and_says_so_and_a_few_packets_prove_nothing() {
     let sampled = |packets| {
         let mut c = conversation(1, ATTACKER, ([24_000, 3_800], packets), 0.0, 10.0);
         let caveats = vec![Caveat::Sampled, Caveat::ExporterGaps];
-        c.exported = Some(Box::new(Exported { one_in: 10, caveats }));
+        c.exported = Some(Box::new(exported(10, caveats)));
         run(&[seen(c), download(90, 4.0)], &Store::baseline())
     };
     let told = sampled([240, 40]);
@@ -171,6 +175,8 @@ fn records_teach_where_a_service_answered_an_ephemeral_port() {
     };
     assert_eq!(facts(&|_| {}), 1);
     assert_eq!(facts(&|c| c.opener.port = 8_080), 0);
+    let from_outside = Exported { exporters: vec![ip(ATTACKER)], ..exported(1, Vec::new()) };
+    assert_eq!(facts(&|c| c.exported = Some(Box::new(from_outside.clone()))), 0);
     assert_eq!(facts(&|c| c.payload_bytes = [0, 1_000]), 0, "headers only");
     assert_eq!(facts(&|c| c.midstream = true), 0, "no SYN among the flags");
     assert_eq!(facts(&|c| c.state = ConnectionState::Attempted), 0);

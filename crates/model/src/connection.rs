@@ -1,5 +1,6 @@
 //! A connection as it is joined with others: who spoke to whom, when, and how much.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -104,6 +105,8 @@ pub enum AppProtocol {
 /// How the records of a connection were made, and what may be missing of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exported {
+    /// Who exported them.
+    pub exporters: Vec<IpAddr>,
     /// One packet in so many was counted, as far as that was told; counts are scaled by it.
     pub one_in: u32,
     /// Sampling, missing templates and gaps of the exporter, as far as they touch it.

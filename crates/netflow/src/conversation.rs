@@ -1,6 +1,7 @@
 //! A conversation put together from pieces: one-way records paired, pieces cut by the active timeout
 //! stitched, what several exporters report counted once.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use tw_model::{
@@ -198,7 +199,14 @@ impl Conversation {
         if any(|s| matches!(s, Sampling::Untold | Sampling::UnknownRate)) {
             caveats.push(Caveat::SamplingUnknown);
         }
-        Exported { one_in: self.pieces.iter().map(Piece::rate).max().unwrap_or(1), caveats }
+        let mut exporters: Vec<IpAddr> = self.sources().map(|source| source.exporter).collect();
+        exporters.sort_unstable();
+        exporters.dedup();
+        Exported {
+            exporters,
+            one_in: self.pieces.iter().map(Piece::rate).max().unwrap_or(1),
+            caveats,
+        }
     }
 }
 

@@ -72,11 +72,17 @@ impl Join {
     /// Tells and forgets those that were seen first, down to the limit.
     pub(crate) fn trim(&mut self, limits: &Limits, counters: &mut Counters, tell: &mut Tell<'_>) {
         while self.count > limits.conversations && self.give_up_one(counters, tell) {}
+        while self.waiting.len() > limits.conversations {
+            self.waiting.pop_front();
+        }
     }
 
     fn add(&mut self, key: &Key, piece: Piece, arrived: Timestamp, limits: &Limits) -> bool {
         let list = self.by_key.entry(*key).or_default();
-        if let Some(known) = list.iter_mut().find(|c| c.has_room_for(key, &piece)) {
+        let place = list.iter().position(|c| c.has_room_for(key, &piece));
+        let full = list.len() >= MAX_BETWEEN;
+        let known = place.or_else(|| full.then(|| list.len() - 1));
+        if let Some(known) = known.and_then(|index| list.get_mut(index)) {
             return known.add(piece, arrived, limits.pieces);
         }
         let id = FlowId(self.next_id);
@@ -152,5 +158,7 @@ impl Join {
     }
 }
 
+/// Conversations between the same ports at a time; what would be one more is taken for the latest.
+const MAX_BETWEEN: usize = 16;
 /// Far above what packets of the same run are numbered with.
 const FIRST_ID: u64 = 1 << 48;

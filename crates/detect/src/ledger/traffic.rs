@@ -1,6 +1,6 @@
 //! What the ledger keeps of traffic: connections, exchanges on them, and names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use tw_model::{
@@ -76,11 +76,17 @@ impl Ledger {
             upsert(&mut self.api_records, c.id, held, policy.limits.calls, newer);
     }
 
-    /// Takes the builds that records show, in place of those that they showed before: what looked like
+    /// Takes the builds that records show of conversations that nobody could read, in place of those that they showed before: what looked like
     /// one may have been a piece of something else.
     pub(super) fn infer_from_records(&mut self, policy: &Policy, inquiry: &mut Inquiry<'_>) {
         self.builds.retain(|_, held| held.value.transport != Transport::Flow);
-        for (build, evidence) in builds_in_records(self.api_records.values()) {
+        let read: BTreeSet<_> =
+            self.calls.values().map(|held| (held.value.client, held.value.daemon)).collect();
+        let unread = self
+            .api_records
+            .values()
+            .filter(|held| !read.contains(&(held.value.opener, held.value.responder)));
+        for (build, evidence) in builds_in_records(unread) {
             self.build(&build, &evidence, policy, inquiry);
         }
     }

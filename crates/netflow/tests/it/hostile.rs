@@ -51,6 +51,16 @@ fn forged_exporters_stay_within_the_limits() {
     assert!(collector.counters().exporters_lost > 0);
 }
 
+#[test]
+fn openings_without_end_between_the_same_ports_stay_few() {
+    let mut collector = collector();
+    for number in 0..10_000u32 {
+        let way = Way { first: number * 90, last: number * 90, ..WAY };
+        collector.push(&datagram(&fixed(5, number, 0, &[way]), 1), &mut |_| {});
+    }
+    assert!(collector.usage().conversations <= 16);
+}
+
 /// Xorshift: the same numbers in every run.
 struct Random(u64);
 
