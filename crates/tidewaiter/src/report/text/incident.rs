@@ -120,6 +120,7 @@ fn new(novelty: &Novelty, caveats: &[Caveat]) -> String {
         Some(since) => {
             let _ = write!(text, "; watched since {}, without a baseline", day_and_second(since));
         }
+        None if novelty.baseline => text.push_str("; with a baseline"),
         None => text.push_str("; there is no baseline"),
     }
     text
