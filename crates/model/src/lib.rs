@@ -13,6 +13,7 @@ mod download;
 mod endpoint;
 mod evidence;
 mod finding;
+mod inet;
 mod names;
 mod observation;
 mod redact;
@@ -34,6 +35,7 @@ pub use finding::{
     Axis, Caveat, Client, DestinationName, Finding, FindingDestination, Incident, NameOrigin,
     Novelty, Rule, Scope, Severity, TimelineEntry, Verdict,
 };
+pub use inet::inet_aton;
 pub use names::{NameAnswer, TlsHello};
 pub use observation::{Anomaly, AnomalyKind, Observation, ObservationBody};
 pub use redact::{

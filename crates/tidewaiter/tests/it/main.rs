@@ -6,6 +6,7 @@ mod bad_input;
 mod captures;
 mod commands;
 mod determinism;
+mod evasion;
 mod golden;
 mod hostile_text;
 mod keylog;
