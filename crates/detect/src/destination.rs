@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use tw_model::{
     AppProtocol, Caveat, Connection, ConnectionState, DestinationName, FlowId, NameOrigin, Opener,
-    Protocol, Timestamp,
+    Protocol, Timestamp, Via,
 };
 
 use crate::environment::{EnvironmentId, Environments};
@@ -135,7 +135,8 @@ impl<'a> Reading<'_, 'a> {
         let multi_tenant = names.iter().any(|n| self.multi_tenant.has(&n.name));
         let tenants: Vec<&Answer> = exchanges.iter().filter_map(|x| x.tenant.as_ref()).collect();
         let dns: Vec<&Answer> = records.iter().map(|r| &r.name).collect();
-        let freshness = freshness(sighting.address.as_ref(), &dns, own, &tenants);
+        let claims: Vec<&Answer> = claimed(sighting).map(|name| &name.standing).collect();
+        let freshness = freshness(sighting.address.as_ref(), &dns, own, &claims, &tenants);
         let known_by = |name: &Answer, mapping: &Answer| {
             name.environment == Knowledge::Known && mapping.environment == Knowledge::Known
         };
@@ -178,24 +179,13 @@ impl<'a> Reading<'_, 'a> {
         host: HostId,
         contacts: &mut Vec<Contact<'a>>,
     ) {
-        let mut seen: BTreeSet<(String, Option<u16>)> = BTreeSet::new();
-        for x in sighting.exchanges().filter(|x| x.proxied) {
-            let Some(authority) = x.host.as_deref().and_then(host_of) else { continue };
-            if !seen.insert(authority.clone()) {
-                continue;
-            }
-            let (name, port) = authority;
-            let same = |y: &&Exchange| {
-                y.proxied && y.host.as_deref().and_then(host_of) == Some((name.clone(), port))
-            };
-            let exchanges: Vec<&Exchange> = sighting.exchanges().filter(same).collect();
+        for asked in asked_of_proxy(c, sighting) {
+            let Authority { host: name, port, at, address, standing, exchanges } = asked;
             let tenants: Vec<&Answer> =
                 exchanges.iter().filter_map(|x| x.tenant.as_ref()).collect();
-            let standing: Vec<&Answer> = x.name.iter().map(|n| &n.standing).collect();
-            let address = x.address.as_ref();
             let freshness = match address {
-                Some((_, answer)) => freshness(Some(answer), &[], false, &[]),
-                None => name_freshness(&standing, &tenants),
+                Some(_) => freshness(standing, &[], false, &[], &[]),
+                None => name_freshness(standing.as_slice(), &tenants),
             };
             let mut caveats = caveats_of(c, sighting);
             caveats.insert(Caveat::Proxied);
@@ -203,22 +193,19 @@ impl<'a> Reading<'_, 'a> {
                 Some(_) => Vec::new(),
                 None => vec![DestinationName { name: name.clone(), from: NameOrigin::Http }],
             };
+            let spoken = !exchanges.is_empty() && exchanges.iter().all(|x| x.is_registry());
             contacts.push(Contact {
                 flow,
                 host,
                 connection: c,
                 sighting,
-                at: x.started,
-                ip: address.map(|(ip, _)| *ip),
+                at,
+                ip: address,
                 port: port.unwrap_or(80),
                 multi_tenant: self.multi_tenant.has(&name),
                 names,
                 via_proxy: Some(c.responder.to_string()),
-                registry: self.registry_by_name(
-                    &name,
-                    port,
-                    exchanges.iter().all(|x| x.is_registry()),
-                ),
+                registry: self.registry_by_name(&name, port, spoken),
                 exchanges,
                 freshness,
                 name_is_known: false,
@@ -321,10 +308,58 @@ impl<'a> Reading<'_, 'a> {
     }
 }
 
-/// Names that the client itself claimed: SNI and Host, and what came with the connection.
+/// What a proxy was asked for.
+struct Authority<'a> {
+    host: String,
+    port: Option<u16>,
+    at: Timestamp,
+    /// Where the host is one.
+    address: Option<IpAddr>,
+    standing: Option<&'a Answer>,
+    exchanges: Vec<&'a Exchange>,
+}
+
+/// Each authority that a proxy was asked for on this connection, once.
+fn asked_of_proxy<'a>(c: &Connection, sighting: &'a Sighting) -> Vec<Authority<'a>> {
+    let mut asked: Vec<Authority<'a>> = Vec::new();
+    for x in sighting.exchanges().filter(|x| x.proxied) {
+        let Some((host, port)) = x.host.as_deref().and_then(host_of) else { continue };
+        if let Some(known) = asked.iter_mut().find(|a| a.host == host && a.port == port) {
+            known.exchanges.push(x);
+            continue;
+        }
+        let address = x.address.as_ref();
+        let by_name = || x.name.as_ref().map(|name| &name.standing);
+        asked.push(Authority {
+            host,
+            port,
+            at: x.started,
+            address: address.map(|(ip, _)| *ip),
+            standing: address.map(|(_, answer)| answer).or_else(by_name),
+            exchanges: vec![x],
+        });
+    }
+    if let Some(tunnel) = &sighting.tunnel
+        && asked.iter().all(|a| a.host != tunnel.host)
+    {
+        asked.push(Authority {
+            host: tunnel.host.clone(),
+            port: tunnel.port,
+            at: c.first,
+            address: tunnel.host.parse().ok(),
+            standing: Some(&tunnel.standing),
+            exchanges: Vec::new(),
+        });
+    }
+    asked
+}
+
+/// Names that the client itself claimed for the responder: SNI and Host, and what came with the
+/// connection.
 fn claimed(sighting: &Sighting) -> impl Iterator<Item = &Asked> {
-    let hosts = sighting.exchanges().filter(|x| !x.proxied).filter_map(|x| x.name.as_ref());
-    sighting.sni.as_deref().into_iter().chain(hosts).chain(&sighting.names)
+    let hosts = sighting.exchanges().filter_map(|x| x.name.as_ref());
+    let all = sighting.sni.as_deref().into_iter().chain(hosts).chain(&sighting.names);
+    all.filter(|_| !sighting.is_proxied())
 }
 
 fn all_names(records: &[&NameRecord], sighting: &Sighting) -> Vec<DestinationName> {
@@ -344,7 +379,7 @@ fn all_names(records: &[&NameRecord], sighting: &Sighting) -> Vec<DestinationNam
 
 /// Was nothing read that a client asked for on it?
 fn is_unread(sighting: &Sighting) -> bool {
-    sighting.exchanges.values().all(|x| x.target.is_empty())
+    sighting.exchanges().all(|x| x.target.is_empty())
 }
 
 /// Is every exchange on it the registry protocol, and is there one?
@@ -366,15 +401,20 @@ pub(crate) fn has_carried(c: &Connection) -> bool {
     c.first_payload.is_some() || c.payload_bytes.iter().any(|bytes| *bytes > 0)
 }
 
+/// DNS (in clear: RFC 1035, over TLS: RFC 7858, over QUIC: RFC 9250), NTP and DHCP. What says more
+/// than a resolver would, or was read from its first byte and was not understood, is none of them.
 fn is_service(c: &Connection) -> bool {
     let port = c.responder.port;
+    let whole = c.via == Via::Packets && !c.midstream && c.gap_bytes == 0 && !c.truncated;
+    let small = c.payload_bytes.iter().sum::<u64>() <= MAX_SERVICE_BYTES;
     match c.app {
         Some(AppProtocol::Dns | AppProtocol::Netflow) => true,
-        Some(_) => port == 853,
+        Some(AppProtocol::Tls | AppProtocol::Quic) => port == 853 && small,
+        Some(_) => false,
         None if c.protocol == Protocol::UDP => {
-            matches!(port, 53 | 67 | 68 | 123 | 546 | 547 | 853 | 5353 | 5355)
+            small && matches!(port, 53 | 67 | 68 | 123 | 546 | 547 | 853 | 5353 | 5355)
         }
-        None => matches!(port, 53 | 853),
+        None => small && (port == 853 || port == 53 && !whole),
     }
 }
 
@@ -396,3 +436,4 @@ fn caveats_of(c: &Connection, sighting: &Sighting) -> BTreeSet<Caveat> {
 }
 
 const MAX_NAMES: usize = 16;
+const MAX_SERVICE_BYTES: u64 = 4 << 20;

@@ -41,23 +41,28 @@ pub(crate) fn level(answer: &Answer) -> Level {
 }
 
 /// How new a contacted address is. A known address under a name that nobody had (by the host's own
-/// DNS answers), or with a new tenant of a multi-tenant name, is new by its name.
+/// DNS answers, or by what the client claims in SNI or Host), or with a new tenant of a multi-tenant
+/// name, is new by its name.
 pub(crate) fn freshness(
     address: Option<&Answer>,
     dns: &[&Answer],
     own_dns: bool,
+    claims: &[&Answer],
     tenants: &[&Answer],
 ) -> Freshness {
     let all_names_new = !dns.is_empty() && dns.iter().all(|a| level(a) == Level::Environment);
     let new_tenant = tenants.iter().any(|a| matches!(level(a), Level::Environment | Level::Host));
+    let claims: Vec<&Answer> =
+        claims.iter().copied().filter(|a| level(a) == Level::Environment).collect();
     let Some(address) = address else { return name_freshness(dns, tenants) };
     let mut fresh = from_answer(address, Axis::Address);
-    let by_name = (own_dns && all_names_new) || new_tenant;
+    let by_name = (own_dns && all_names_new) || new_tenant || !claims.is_empty();
     match fresh.level {
         Level::Environment if all_names_new => fresh.axes.push(Axis::Name),
         Level::Known | Level::Host if by_name => {
-            let told_by = dns.iter().chain(tenants).find(|a| level(a) != Level::Known);
-            if let Some(answer) = told_by {
+            let names = if own_dns && all_names_new { dns } else { &[] };
+            let mut told_by = names.iter().chain(tenants).chain(&claims);
+            if let Some(answer) = told_by.find(|a| level(a) != Level::Known) {
                 fresh = from_answer(answer, Axis::Name);
                 fresh.level = Level::Environment;
                 fresh.axes = vec![Axis::Name];

@@ -126,7 +126,15 @@ impl Learner {
             return;
         }
         let lesson = self.flows.entry(c.id).or_default();
+        let through = c.tunnel.as_ref().and_then(|(authority, _)| host_of(authority));
+        if let Some((authority, _)) = through
+            && authority.parse::<IpAddr>().is_err()
+            && lesson.names.len() < MAX_NAMES
+        {
+            lesson.names.insert(authority);
+        }
         if lesson.learned.is_some() {
+            lesson.tell_if_learned(&self.environments, sink);
             return;
         }
         lesson.learned = Some((environment, host, c.first));

@@ -107,7 +107,7 @@ pub(crate) fn normalised(name: &str) -> Option<String> {
 }
 
 /// Host and port of a URL, an authority, or a bare host with or without a path. User info is
-/// skipped; `git@host:path` is understood.
+/// skipped; `git@host:path` is understood, and an IPv4 address in every form.
 pub(crate) fn host_of(url: &str) -> Option<(String, Option<u16>)> {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or(rest);
@@ -127,6 +127,7 @@ pub(crate) fn host_of(url: &str) -> Option<(String, Option<u16>)> {
     if host.is_empty() || host.len() > 255 || host.contains(char::is_whitespace) {
         return None;
     }
+    let host = tw_model::inet_aton(&host).map_or(host, |address| address.to_string());
     Some((host, port.and_then(|port| port.parse().ok())))
 }
 
@@ -200,6 +201,7 @@ mod tests {
         assert_eq!(host("git@git.example:ops/agent.git"), "git.example None");
         assert_eq!(host("evil.example/x"), "evil.example None");
         assert_eq!(host("2001:db8::1"), "2001:db8::1 None");
+        assert_eq!(host("http://0xcb007109:80/x"), "203.0.113.9 Some(80)");
         assert_eq!(host_of("http:///x"), None);
         assert_eq!(host_of("http://[::1"), None);
     }

@@ -23,6 +23,16 @@ pub(crate) struct Sighting {
     pub(crate) exchanges: BTreeMap<u64, Box<Exchange>>,
     /// Names that came with the connection itself.
     pub(crate) names: Vec<Asked>,
+    /// What a proxy was asked to open a tunnel to.
+    pub(crate) tunnel: Option<Requested>,
+}
+
+/// An authority that was asked of a proxy, with how it stood when it was first seen.
+#[derive(Clone, Debug)]
+pub(crate) struct Requested {
+    pub(crate) host: String,
+    pub(crate) port: Option<u16>,
+    pub(crate) standing: Answer,
 }
 
 /// A name with how it stood when it was first seen on this connection.
@@ -116,6 +126,11 @@ fn is_token_request(x: &HttpExchange) -> bool {
 impl Sighting {
     pub(crate) fn exchanges(&self) -> impl Iterator<Item = &Exchange> {
         self.exchanges.values().map(|exchange| &**exchange)
+    }
+
+    /// Is the responder a proxy, so that names on this connection are not its own?
+    pub(crate) fn is_proxied(&self) -> bool {
+        self.tunnel.is_some() || self.exchanges().any(|x| x.proxied)
     }
 
     /// Takes the connection if it tells more than what is there.

@@ -51,7 +51,9 @@ fn a_syn_a_scan_a_reset_and_midstream_teach_nothing() {
     assert_eq!(one(|c| c.payload_bytes = [0, 10]), 0);
     assert_eq!(one(|c| c.midstream = true), 0);
     assert_eq!(one(|c| c.opener_known = Opener::ByProtocol), 0);
-    assert_eq!(one(|c| c.responder.port = 53), 0, "asking a resolver is no download");
+    let resolver = |app| one(|c| (c.responder.port, c.app) = (53, app));
+    assert_eq!(resolver(Some(AppProtocol::Dns)), 0, "asking a resolver is no download");
+    assert_eq!(resolver(None), 1, "what is no DNS is one on its port too");
     assert_eq!(one(|c| c.protocol = Protocol::UDP), 1);
 }
 

@@ -16,7 +16,7 @@ use crate::host::{HostAddress, is_unicast};
 use crate::names::{NameRecord, host_of, names_of, normalised, tenant_of};
 use crate::policy::Policy;
 use crate::shape::builds_in_records;
-use crate::sighting::{Exchange, Sighting};
+use crate::sighting::{Exchange, Requested, Sighting};
 
 impl Ledger {
     pub(super) fn connection(
@@ -49,6 +49,16 @@ impl Ledger {
                     inquiry.name(environment, host, name, given.from, c.responder.ip, c.first);
                 sighting.names.push(asked);
             }
+        }
+        if sighting.tunnel.is_none()
+            && let Some((host_name, port)) = c.tunnel.as_ref().and_then(|(to, _)| host_of(to))
+        {
+            let key = match host_name.parse() {
+                Ok(ip) => Key::Address(ip),
+                Err(_) => Key::Name(&host_name),
+            };
+            let standing = inquiry.ask(environment, host, key, c.first);
+            sighting.tunnel = Some(Requested { host: host_name, port, standing });
         }
         sighting.update(c, evidence);
         if c.via == Via::Netflow && policy.docker_ports.contains(&c.responder.port) {

@@ -7,6 +7,7 @@ mod bad_input;
 mod captures;
 mod commands;
 mod determinism;
+mod evasion;
 mod flows;
 mod golden;
 mod hostile_text;

@@ -1,6 +1,8 @@
 //! The host and port of a URL, or of what a command takes in place of one.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::Ipv6Addr;
+
+use tw_model::inet_aton;
 
 /// Longest host name: RFC 1035 §2.3.4.
 const MAX_NAME_BYTES: usize = 253;
@@ -107,42 +109,6 @@ fn hex_pair(bytes: &[u8]) -> Option<u8> {
     let high = char::from(*bytes.first()?).to_digit(16)?;
     let low = char::from(*bytes.get(1)?).to_digit(16)?;
     u8::try_from(high * 16 + low).ok()
-}
-
-/// POSIX `inet_addr`: one to four numbers, decimal, `0` octal or `0x` hexadecimal; the last fills
-/// the bytes that are left.
-fn inet_aton(host: &str) -> Option<Ipv4Addr> {
-    let mut numbers = Vec::with_capacity(4);
-    for part in host.split('.') {
-        if numbers.len() == 4 {
-            return None;
-        }
-        numbers.push(number(part)?);
-    }
-    let (last, first) = numbers.split_last()?;
-    let mut address = 0_u32;
-    for byte in first {
-        address = (address << 8) | u32::from(u8::try_from(*byte).ok()?);
-    }
-    let bytes_left = 4 - u32::try_from(first.len()).ok()?;
-    let limit = 1_u64 << (8 * bytes_left);
-    if u64::from(*last) >= limit {
-        return None;
-    }
-    let shifted = if bytes_left == 4 { 0 } else { address << (8 * bytes_left) };
-    Some(Ipv4Addr::from(shifted | last))
-}
-
-fn number(part: &str) -> Option<u32> {
-    let (digits, radix) = match part.strip_prefix("0x") {
-        Some(hex) => (hex, 16),
-        None if part.len() > 1 && part.starts_with('0') => (part, 8),
-        None => (part, 10),
-    };
-    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return None;
-    }
-    u32::from_str_radix(digits, radix).ok()
 }
 
 #[cfg(test)]
