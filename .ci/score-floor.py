@@ -19,6 +19,13 @@ SETS = {
     "scenarios zst": ["scenarios", "--suffix", ".pcap.zst"],
     "wire": ["wire", "--truth", "scenarios"],
 }
+# Flow records by exporter and version; a sampled set has the baseline of the same name without the s.
+for name in "v5 v9 v10 biflow sf5 sf9 sf10 pm9 pm10 ssf5 ssf9 ssf10 spm9 spm10".split():
+    baseline = name.removeprefix("s") if name.startswith(("ssf", "spm")) else name
+    SETS[f"flows {name}"] = [
+        "flows", "--truth", "scenarios", "--flows", "--suffix", f".{name}.pcap",
+        "--baseline", f"flows/baseline.{baseline}.pcap",
+    ]
 # In the last line of score.py, "name 3/4" counts for the better the higher its first number is, and
 # so do the captures; every other "name 3" counts what went wrong.
 HIGHER = {"captures", "ok"}
@@ -37,7 +44,8 @@ def totals(line):
 def score(shared, binary, args):
     """The totals that score.py prints for one set."""
     corpus = os.path.join(shared, "corpus")
-    paths = [os.path.join(corpus, a) if a in ("scenarios", "wire") else a for a in args]
+    inside = [os.path.join(corpus, a) for a in args]
+    paths = [path if os.path.exists(path) else a for path, a in zip(inside, args)]
     command = [sys.executable, os.path.join(shared, "tools", "score.py"), *paths, "--bin", binary]
     result = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     lines = result.stdout.splitlines()

@@ -15,8 +15,9 @@ use tw_wire::Frame;
 use crate::source::{Open, Source};
 use crate::{CaptureError, Warning};
 
-/// Bytes of buffer for all inputs, should they be open together: 1 MiB where there are few, and never
-/// less than 64 KiB each.
+/// Bytes of buffer for all inputs, should they be open together: 256 KiB where there are few, so that
+/// what the kernel copies there is still in the processor's cache when it is looked at, and never less
+/// than 64 KiB each.
 const BUFFERS: usize = 32 << 20;
 
 /// How far a run is.
@@ -66,7 +67,7 @@ impl Inputs {
     pub fn open(paths: &[PathBuf]) -> Result<Self, CaptureError> {
         let mut warnings = Vec::new();
         let found = folder::sources(paths, &mut warnings)?;
-        let buffer = (BUFFERS / found.len().max(1)).clamp(64 << 10, 1 << 20);
+        let buffer = (BUFFERS / found.len().max(1)).clamp(64 << 10, 256 << 10);
         let total_bytes = found.iter().map(|source| source.size).sum();
         let alone = found.len() == 1;
         let mut inputs = Self {

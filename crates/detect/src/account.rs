@@ -162,6 +162,7 @@ impl<'s, 'a> Account<'s, 'a> {
         let view = scene.owner_view(*owner, attribution.phase, deciding.at)?;
         let caller = scene.caller(view.environment, view.client, view.daemon.ip);
         let verdict = match (view.inferred, attribution.named) {
+            (true, _) if view.doubtful => Verdict::Noted,
             (true, _) => Verdict::Inferred,
             (false, true) => Verdict::Observed,
             (false, false) => Verdict::Correlated,
@@ -222,6 +223,7 @@ impl<'s, 'a> Account<'s, 'a> {
         let rest = self.group.contacts.iter().flat_map(|(_, a)| &a.owners);
         for owner in self.attribution.owners.iter().chain(rest) {
             if let Some(maker) = scene.maker(*owner)
+                && !maker.is_doubtful()
                 && !ids.contains(maker.id)
             {
                 ids.push(maker.id.clone());
@@ -278,7 +280,7 @@ impl<'s, 'a> Account<'s, 'a> {
         let new = match self.contact.freshness.level {
             Level::Environment => "never seen before",
             Level::Host => "new to this host",
-            Level::Unknown | Level::Known => "not known to be familiar",
+            Level::Unknown | Level::Known => "which may be new",
         };
         let others = match frame.others.len() {
             0 => String::new(),
@@ -341,15 +343,6 @@ impl<'s, 'a> Account<'s, 'a> {
             (Level::Known | Level::Host, _) => "a known caller that had not built there",
             (Level::Unknown, _) => "a caller of which nothing is known",
         };
-        let named = match (self.view.inferred, self.attribution.named) {
-            (true, _) => {
-                "the call itself could not be read and is inferred from the shape of the conversation"
-            }
-            (false, true) => "what was asked names this destination",
-            (false, false) => {
-                "what was asked, as far as it could be read, does not name this destination"
-            }
-        };
         let others: Vec<String> = self
             .attribution
             .owners
@@ -364,8 +357,13 @@ impl<'s, 'a> Account<'s, 'a> {
         } else {
             format!("; {} was open too", list(&others, 3))
         };
+        let inferred = if self.view.inferred {
+            "; the call itself could not be read and is inferred from the shape of the conversation"
+        } else {
+            ""
+        };
         format!(
-            "{}{ja4} ({known}) asked the Docker API at {} for {} at {}; {named}{ambiguous}.",
+            "{}{ja4} ({known}) asked the Docker API at {} for {} at {}{inferred}{ambiguous}.",
             self.view.client,
             self.view.daemon,
             self.view.title,
@@ -392,17 +390,29 @@ impl<'s, 'a> Account<'s, 'a> {
         } else {
             format!(" (SHA-256 {})", list(&hashes, 2))
         };
+        let about = about(&self.caveats);
         let proxy = self
             .contact
             .via_proxy
             .as_ref()
             .map_or_else(String::new, |p| format!(" by the proxy {p}"));
         format!(
-            "From {} on, the host connected to {}{proxy} {times} and received {}{what}{hash}.",
+            "From {} on, the host connected to {}{proxy} {times} and received {about}{}{what}{hash}{}.",
             moment(self.contact.at),
             self.place(),
-            bytes(received)
+            bytes(received),
+            self.what_names_it()
         )
+    }
+
+    fn what_names_it(&self) -> &'static str {
+        match (self.view.inferred, self.attribution.named) {
+            (true, _) => "",
+            (false, true) => "; what was asked for names this destination",
+            (false, false) => {
+                "; what was asked for, as far as it could be read, does not name this destination"
+            }
+        }
     }
 
     fn what_is_new(&self, scene: &Scene<'_>) -> String {
@@ -445,6 +455,11 @@ impl<'s, 'a> Account<'s, 'a> {
         }
         text
     }
+}
+
+/// Before a number of bytes: what sampled records tell is an estimate.
+pub(crate) fn about(caveats: &BTreeSet<Caveat>) -> &'static str {
+    if caveats.iter().copied().any(is_sampling) { "about " } else { "" }
 }
 
 /// What could not be seen, in one sentence.

@@ -131,8 +131,7 @@ impl<'a> Reading<'_, 'a> {
         let ip = c.responder.ip.to_canonical();
         let (records, own) = self.name_records(environment, host, ip, c.first);
         let names = all_names(&records, sighting);
-        let exchanges: Vec<&Exchange> =
-            sighting.exchanges.values().filter(|x| !x.proxied).collect();
+        let exchanges: Vec<&Exchange> = sighting.exchanges().filter(|x| !x.proxied).collect();
         let multi_tenant = names.iter().any(|n| self.multi_tenant.has(&n.name));
         let tenants: Vec<&Answer> = exchanges.iter().filter_map(|x| x.tenant.as_ref()).collect();
         let dns: Vec<&Answer> = records.iter().map(|r| &r.name).collect();
@@ -323,7 +322,7 @@ struct Authority<'a> {
 /// Each authority that a proxy was asked for on this connection, once.
 fn asked_of_proxy<'a>(c: &Connection, sighting: &'a Sighting) -> Vec<Authority<'a>> {
     let mut asked: Vec<Authority<'a>> = Vec::new();
-    for x in sighting.exchanges.values().filter(|x| x.proxied) {
+    for x in sighting.exchanges().filter(|x| x.proxied) {
         let Some((host, port)) = x.host.as_deref().and_then(host_of) else { continue };
         if let Some(known) = asked.iter_mut().find(|a| a.host == host && a.port == port) {
             known.exchanges.push(x);
@@ -358,8 +357,8 @@ fn asked_of_proxy<'a>(c: &Connection, sighting: &'a Sighting) -> Vec<Authority<'
 /// Names that the client itself claimed for the responder: SNI and Host, and what came with the
 /// connection.
 fn claimed(sighting: &Sighting) -> impl Iterator<Item = &Asked> {
-    let hosts = sighting.exchanges.values().filter_map(|x| x.name.as_ref());
-    let all = sighting.sni.iter().chain(hosts).chain(&sighting.names);
+    let hosts = sighting.exchanges().filter_map(|x| x.name.as_ref());
+    let all = sighting.sni.as_deref().into_iter().chain(hosts).chain(&sighting.names);
     all.filter(|_| !sighting.is_proxied())
 }
 
@@ -380,13 +379,12 @@ fn all_names(records: &[&NameRecord], sighting: &Sighting) -> Vec<DestinationNam
 
 /// Was nothing read that a client asked for on it?
 fn is_unread(sighting: &Sighting) -> bool {
-    sighting.exchanges.values().all(|x| x.target.is_empty())
+    sighting.exchanges().all(|x| x.target.is_empty())
 }
 
 /// Is every exchange on it the registry protocol, and is there one?
 fn is_registry_only(sighting: &Sighting) -> bool {
-    !sighting.exchanges.is_empty()
-        && sighting.exchanges.values().all(|x| !x.proxied && x.is_registry())
+    !sighting.exchanges.is_empty() && sighting.exchanges().all(|x| !x.proxied && x.is_registry())
 }
 
 /// A conversation that carried payload and is neither DNS, NTP nor DHCP. What speaks another
@@ -394,8 +392,13 @@ fn is_registry_only(sighting: &Sighting) -> bool {
 pub(crate) fn is_download(c: &Connection) -> bool {
     let transport = matches!(c.protocol, Protocol::TCP | Protocol::UDP | Protocol::SCTP);
     let refused = matches!(c.state, ConnectionState::Attempted | ConnectionState::Refused);
-    let carried = c.first_payload.is_some() || c.payload_bytes.iter().any(|bytes| *bytes > 0);
-    transport && !refused && carried && !is_service(c)
+    transport && !refused && has_carried(c) && !is_service(c)
+}
+
+/// Did it carry payload? Mere attempts outnumber conversations where somebody scans, and are no
+/// downloads.
+pub(crate) fn has_carried(c: &Connection) -> bool {
+    c.first_payload.is_some() || c.payload_bytes.iter().any(|bytes| *bytes > 0)
 }
 
 /// DNS (in clear: RFC 1035, over TLS: RFC 7858, over QUIC: RFC 9250), NTP and DHCP. What says more
@@ -405,7 +408,7 @@ fn is_service(c: &Connection) -> bool {
     let whole = c.via == Via::Packets && !c.midstream && c.gap_bytes == 0 && !c.truncated;
     let small = c.payload_bytes.iter().sum::<u64>() <= MAX_SERVICE_BYTES;
     match c.app {
-        Some(AppProtocol::Dns) => true,
+        Some(AppProtocol::Dns | AppProtocol::Netflow) => true,
         Some(AppProtocol::Tls | AppProtocol::Quic) => port == 853 && small,
         Some(_) => false,
         None if c.protocol == Protocol::UDP => {
@@ -417,7 +420,7 @@ fn is_service(c: &Connection) -> bool {
 
 fn caveats_of(c: &Connection, sighting: &Sighting) -> BTreeSet<Caveat> {
     let opaque = c.app == Some(AppProtocol::Tls) && sighting.exchanges.is_empty();
-    let one_way = c.via == Via::Packets && c.one_direction();
+    let one_way = c.one_direction();
     [
         (c.midstream, Caveat::Midstream),
         (c.gap_bytes > 0, Caveat::Gaps),
@@ -428,6 +431,7 @@ fn caveats_of(c: &Connection, sighting: &Sighting) -> BTreeSet<Caveat> {
     ]
     .into_iter()
     .filter_map(|(is, caveat)| is.then_some(caveat))
+    .chain(c.exported.iter().flat_map(|exported| exported.caveats.iter().copied()))
     .collect()
 }
 

@@ -127,7 +127,8 @@ impl Detector {
 
     /// End of input: tells builds, image creations, registry and container actions, findings and incidents, in
     /// the order of their time and identity.
-    pub fn finish(&mut self, _seen: &mut dyn Seen, sink: &mut dyn FnMut(Judgement)) {
+    pub fn finish(&mut self, seen: &mut dyn Seen, sink: &mut dyn FnMut(Judgement)) {
+        self.ledger.conclude(&self.policy, &self.environments, seen);
         let (judgements, findings_lost, destinations_lost) = self.judge();
         self.ledger.counters.findings_lost = findings_lost;
         self.ledger.counters.destinations_lost = destinations_lost;
@@ -171,7 +172,8 @@ impl Detector {
 
     fn makers(&self, scene: &Scene<'_>, judgements: &mut Vec<Judgement>) -> u64 {
         let mut lost = 0;
-        for (index, maker) in scene.makers.iter().enumerate() {
+        let certain = scene.makers.iter().enumerate().filter(|(_, maker)| !maker.is_doubtful());
+        for (index, maker) in certain {
             let (destinations, left_out) = destinations(scene, Owner::Maker(index));
             lost += left_out;
             let environment = self.environments.name(maker.environment).to_owned();

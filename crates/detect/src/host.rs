@@ -5,7 +5,8 @@
 //! addresses that were seen with it when they hold exactly one IPv4 address, container networks
 //! apart, and few IPv6 addresses; a router's address is seen with many and ties nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use tw_model::{Connection, MacAddress};
@@ -19,15 +20,15 @@ pub(crate) type HostAddress = (EnvironmentId, IpAddr);
 /// Addresses by link-layer address.
 #[derive(Debug, Default)]
 pub(crate) struct LinkTable {
-    by_mac: BTreeMap<MacAddress, Neighbour>,
-    by_ip: BTreeMap<IpAddr, BTreeSet<MacAddress>>,
+    by_mac: HashMap<MacAddress, Neighbour>,
+    by_ip: HashMap<IpAddr, Vec<MacAddress>>,
     pairs: usize,
 }
 
 /// Addresses seen with one link-layer address.
 #[derive(Debug, Default)]
 struct Neighbour {
-    ips: BTreeSet<IpAddr>,
+    ips: Vec<IpAddr>,
     /// More were seen than are kept: certainly not one host.
     overflow: bool,
 }
@@ -50,11 +51,15 @@ impl LinkTable {
         if is_group(mac) || !is_unicast(ip) {
             return;
         }
-        if self.by_mac.len() >= limits.mac_addresses && !self.by_mac.contains_key(&mac) {
-            counters.mac_addresses_lost += 1;
-            return;
-        }
-        let neighbour = self.by_mac.entry(mac).or_default();
+        let room = self.by_mac.len() < limits.mac_addresses;
+        let neighbour = match self.by_mac.entry(mac) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) if room => new.insert(Neighbour::default()),
+            Entry::Vacant(_) => {
+                counters.mac_addresses_lost += 1;
+                return;
+            }
+        };
         if neighbour.overflow || neighbour.ips.contains(&ip) {
             return;
         }
@@ -64,29 +69,34 @@ impl LinkTable {
             counters.mac_addresses_lost += u64::from(full);
             return;
         }
-        neighbour.ips.insert(ip);
+        // Most have one address; nobody sees thousands of hosts that have many.
+        neighbour.ips.reserve_exact(1);
+        neighbour.ips.push(ip);
         self.pairs += 1;
         let macs = self.by_ip.entry(ip).or_default();
-        if macs.len() < MAX_MACS_OF_ONE_ADDRESS {
-            macs.insert(mac);
+        if macs.len() < MAX_MACS_OF_ONE_ADDRESS && !macs.contains(&mac) {
+            macs.reserve_exact(1);
+            macs.push(mac);
         }
     }
 
     /// Other addresses that the link layer proves to be those of the host that has `ip`.
     pub(crate) fn tied_to(&self, ip: IpAddr) -> Vec<IpAddr> {
-        let mut tied = BTreeSet::new();
+        let mut tied = Vec::new();
         for mac in self.by_ip.get(&ip).into_iter().flatten() {
             let Some(neighbour) = self.by_mac.get(mac) else { continue };
-            if !neighbour.overflow && is_one_host(ip, &neighbour.ips) {
+            if neighbour.ips.len() > 1 && !neighbour.overflow && is_one_host(ip, &neighbour.ips) {
                 tied.extend(neighbour.ips.iter().copied().filter(|other| *other != ip));
             }
         }
-        tied.into_iter().collect()
+        tied.sort_unstable();
+        tied.dedup();
+        tied
     }
 }
 
 /// Do all addresses seen with one link-layer address belong to the host that has `ip`?
-fn is_one_host(ip: IpAddr, ips: &BTreeSet<IpAddr>) -> bool {
+fn is_one_host(ip: IpAddr, ips: &[IpAddr]) -> bool {
     let own_is_container = is_container_network(ip);
     let v4 = ips.iter().filter(|ip| ip.is_ipv4());
     let others = v4.filter(|other| own_is_container || !is_container_network(**other));

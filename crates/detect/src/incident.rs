@@ -9,8 +9,10 @@ use tw_model::{
     Rule, TimelineEntry, Timestamp,
 };
 
+use crate::account::about;
 use crate::destination::{Contact, Registry};
 use crate::draft::{Draft, merge_evidence};
+use crate::freshness::Level;
 use crate::ledger::Held;
 use crate::maker::{Maker, Source};
 use crate::scene::Scene;
@@ -182,12 +184,17 @@ impl Timeline<'_, '_> {
 
     fn calls(&self, entries: &mut Vec<TimelineEntry>) {
         let calls = self.clients.iter().filter_map(|client| self.scene.calls_by_client.get(client));
+        let mut alike: BTreeMap<String, Vec<TimelineEntry>> = BTreeMap::new();
         for held in calls.flatten() {
             let call = &held.value;
             let told = is_told(call.route) && self.is_in(call.started);
             if told && self.is_here(held.environment, call.daemon.ip) {
-                entries.push(call_entry(call));
+                let entry = call_entry(call);
+                alike.entry(entry.text.clone()).or_default().push(entry);
             }
+        }
+        for same in alike.into_values() {
+            entries.extend(ends_of(same));
         }
     }
 
@@ -245,13 +252,20 @@ impl Timeline<'_, '_> {
             Registry::No => "The host contacted",
             Registry::Trusted if is_tls => "The host spoke over TLS to the registry",
             Registry::Trusted => "The host spoke to the registry",
-            Registry::Unfamiliar => "The host spoke to the unfamiliar registry",
+            Registry::Unfamiliar => "The host spoke to a registry that is not listed, at",
         };
-        let received = bytes(contact.connection.payload_bytes[1]);
+        let received =
+            format!("{}{}", about(&contact.caveats), bytes(contact.connection.payload_bytes[1]));
         let urls: Vec<String> = contact.exchanges.iter().filter_map(|x| x.url.clone()).collect();
         let hashes: Vec<String> =
             contact.exchanges.iter().filter_map(|x| x.sha256.clone()).collect();
-        let mut text = format!("{what} {place} and received {received}");
+        let standing = match contact.freshness.level {
+            Level::Environment => ", never seen before,",
+            Level::Host => ", new to this host,",
+            Level::Known => ", known here,",
+            Level::Unknown => "",
+        };
+        let mut text = format!("{what} {place}{standing} and received {received}");
         if !urls.is_empty() {
             text = format!("{text}, for {}", list(&urls, 3));
         }
@@ -281,6 +295,9 @@ impl Timeline<'_, '_> {
     }
 }
 
+/// Calls with the same words that the timeline tells one by one.
+const MAX_ALIKE: usize = 3;
+
 /// Calls that the timeline names; builds and containers are told from their own events.
 const fn is_told(route: Route) -> bool {
     matches!(
@@ -299,6 +316,21 @@ const fn is_told(route: Route) -> bool {
             | Route::Secret
             | Route::Plugin
     )
+}
+
+/// A few calls as they are; of many that are alike, as a monitor makes them, the first and the last.
+fn ends_of(mut same: Vec<TimelineEntry>) -> Vec<TimelineEntry> {
+    let count = same.len();
+    if count <= MAX_ALIKE {
+        return same;
+    }
+    same.sort_by_key(|entry| entry.timestamp);
+    let (Some(mut last), Some(mut first)) = (same.pop(), same.into_iter().next()) else {
+        return Vec::new();
+    };
+    first.text.push_str(&format!(", the first of {count} times"));
+    last.text.push_str(&format!(", the last of {count} times"));
+    vec![first, last]
 }
 
 fn call_entry(call: &ApiCall) -> TimelineEntry {
@@ -324,6 +356,7 @@ fn make_entries(maker: &Maker<'_>, entries: &mut Vec<TimelineEntry>) {
     }
     entries.push(TimelineEntry { timestamp: maker.started, reference: reference.clone(), text });
     let outcome = match maker.outcome {
+        Outcome::Succeeded if maker.is_inferred() => "It ended as if an image had been made",
         Outcome::Succeeded => "An image was made",
         Outcome::Failed => "The daemon said that it failed",
         Outcome::Canceled => "The client went away before the end",

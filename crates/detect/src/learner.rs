@@ -5,13 +5,13 @@
 //! seen, and that carried payload both ways. A SYN, a scan, a reset, an inbound caller and a
 //! connection joined in mid-stream teach nothing about destinations.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 
 use tw_model::{
     ApiCall, Build, Connection, ConnectionState, FlowId, Frontend, HttpExchange, ImageCreation,
     NameAnswer, Observation, ObservationBody, Opener, Outcome, RegistryAction, RegistryVerb,
-    RegistryVia, Timestamp, TlsHello,
+    RegistryVia, Timestamp, TlsHello, Via,
 };
 
 use crate::destination::is_download;
@@ -28,6 +28,8 @@ pub struct Learner {
     environments: Environments,
     multi_tenant: HostList,
     flows: BTreeMap<FlowId, Lesson>,
+    /// Connections that ended, the latest last.
+    ended: VecDeque<FlowId>,
     /// Names by address and by who asked.
     names: BTreeMap<(EnvironmentId, IpAddr), Vec<(IpAddr, String)>>,
     /// Who answers DNS: its own questions are those of the hosts that ask it.
@@ -58,6 +60,7 @@ impl Learner {
             environments,
             multi_tenant: HostList::multi_tenant(),
             flows: BTreeMap::new(),
+            ended: VecDeque::new(),
             names: BTreeMap::new(),
             resolvers: BTreeSet::new(),
             daemons: BTreeSet::new(),
@@ -68,7 +71,12 @@ impl Learner {
     /// more than once.
     pub fn push(&mut self, observation: &Observation, sink: &mut dyn FnMut(Fact<'_>)) {
         match &observation.body {
-            ObservationBody::Connection(c) => self.connection(c, sink),
+            ObservationBody::Connection(c) => {
+                self.connection(c, sink);
+                if c.ended {
+                    self.ended(c.id);
+                }
+            }
             ObservationBody::NameAnswer(answer) => self.name_answer(answer, observation.at, sink),
             ObservationBody::Tls(hello) => self.hello(hello, sink),
             ObservationBody::Http(x) => self.exchange(x, sink),
@@ -77,6 +85,7 @@ impl Learner {
             ObservationBody::ImageCreation(creation) => self.creation(creation, sink),
             ObservationBody::Registry(action) => self.registry(action, sink),
             ObservationBody::Container(_)
+            | ObservationBody::FlowRecord(_)
             | ObservationBody::TlsShape(_)
             | ObservationBody::Anomaly(_) => {}
         }
@@ -85,15 +94,35 @@ impl Learner {
         }
     }
 
+    /// What belongs to a connection may come after its end, but not long after.
+    fn ended(&mut self, flow: FlowId) {
+        if !self.flows.contains_key(&flow) {
+            return;
+        }
+        self.ended.push_back(flow);
+        if self.ended.len() > MAX_ENDED
+            && let Some(oldest) = self.ended.pop_front()
+        {
+            self.flows.remove(&oldest);
+        }
+    }
+
     fn is_inside(&self, environment: EnvironmentId, ip: IpAddr) -> bool {
         self.environments.has(environment, ip)
             || self.daemons.contains(&(environment, ip.to_canonical()))
     }
 
+    /// Records teach only if all who exported them stand inside: a datagram from elsewhere says
+    /// nothing of what happened here.
+    fn may_tell(&self, environment: EnvironmentId, c: &Connection) -> bool {
+        let mut exporters = c.exported.iter().flat_map(|exported| &exported.exporters);
+        exporters.all(|ip| self.environments.has(environment, *ip))
+    }
+
     fn connection(&mut self, c: &Connection, sink: &mut dyn FnMut(Fact<'_>)) {
         let environment = self.environments.id_of(c.opener.ip, c.tag);
         let host = c.opener.ip.to_canonical();
-        if !teaches(c) || !self.is_inside(environment, host) {
+        if !teaches(c) || !self.is_inside(environment, host) || !self.may_tell(environment, c) {
             return;
         }
         let lesson = self.flows.entry(c.id).or_default();
@@ -295,14 +324,20 @@ impl Lesson {
     }
 }
 
-/// A conversation that was opened, answered, and carried payload both ways.
+/// A conversation that was opened, answered, and carried payload both ways. Many exporters give both
+/// directions of a flow the same times: where a service answers a port that systems draw theirs from,
+/// the ports are believed.
 fn teaches(c: &Connection) -> bool {
     let lasted = matches!(
         c.state,
         ConnectionState::Established | ConnectionState::Closed | ConnectionState::Reset
     );
+    let opener_is_sure = match c.via {
+        Via::Packets => c.opener_known == Opener::Seen,
+        Via::Netflow => c.opener_known == Opener::Seen || c.opener.port >= EPHEMERAL,
+    };
     lasted
-        && c.opener_known == Opener::Seen
+        && opener_is_sure
         && !c.midstream
         && c.both_ways()
         && is_download(c)
@@ -325,7 +360,10 @@ fn digest_of(target: &str) -> Option<&str> {
     reference.starts_with("sha256:").then_some(reference)
 }
 
+/// Least port that Linux draws from by default (`ip_local_port_range`); others begin higher.
+const EPHEMERAL: u16 = 32_768;
 const MAX_FLOWS: usize = 65_536;
+const MAX_ENDED: usize = 4_096;
 const MAX_DAEMONS: usize = 16_384;
 const MAX_RESOLVERS: usize = 4_096;
 const MAX_NAMES: usize = 32;

@@ -52,12 +52,14 @@ pub(crate) type CallerPair = (EnvironmentId, IpAddr, IpAddr);
 #[derive(Debug)]
 pub(crate) struct Ledger {
     pub(crate) calls: BTreeMap<CallId, Held<ApiCall>>,
+    /// Conversations with a Docker API that flow records tell of.
+    api_records: BTreeMap<FlowId, Held<Connection>>,
     pub(crate) builds: BTreeMap<BuildId, Held<Build>>,
     pub(crate) creations: BTreeMap<BuildId, Held<ImageCreation>>,
     pub(crate) containers: BTreeMap<CallId, Held<ContainerEvent>>,
     pub(crate) registry_actions: BTreeMap<RegistryActionId, HeldAction>,
-    pub(crate) recent: BTreeMap<FlowId, Sighting>,
-    pub(crate) held: BTreeMap<FlowId, Sighting>,
+    pub(crate) recent: BTreeMap<FlowId, Box<Sighting>>,
+    pub(crate) held: BTreeMap<FlowId, Box<Sighting>>,
     pub(crate) names: NameTable,
     pub(crate) links: LinkTable,
     pub(crate) callers: BTreeMap<CallerPair, CallerAnswers>,
@@ -108,6 +110,7 @@ impl Ledger {
     pub(crate) fn new() -> Self {
         Self {
             calls: BTreeMap::new(),
+            api_records: BTreeMap::new(),
             builds: BTreeMap::new(),
             creations: BTreeMap::new(),
             containers: BTreeMap::new(),
@@ -133,7 +136,7 @@ impl Ledger {
 
     /// All connections that are remembered.
     pub(crate) fn sightings(&self) -> impl Iterator<Item = (&FlowId, &Sighting)> {
-        self.held.iter().chain(&self.recent)
+        self.held.iter().chain(&self.recent).map(|(id, sighting)| (id, &**sighting))
     }
 
     pub(crate) fn push(
@@ -169,10 +172,22 @@ impl Ledger {
                     self.build(&build, evidence, policy, &mut inquiry);
                 }
             }
-            ObservationBody::Anomaly(_) => {}
+            ObservationBody::FlowRecord(_) | ObservationBody::Anomaly(_) => {}
         }
         self.counters.questions += inquiry.count;
         self.forget(policy);
+    }
+
+    /// What can only be said of all records together.
+    pub(crate) fn conclude(
+        &mut self,
+        policy: &Policy,
+        environments: &Environments,
+        seen: &mut dyn Seen,
+    ) {
+        let mut inquiry = Inquiry { seen, environments, count: 0 };
+        self.infer_from_records(policy, &mut inquiry);
+        self.counters.questions += inquiry.count;
     }
 
     /// A call counts where it is certain, or where a Docker API is expected on that port.

@@ -213,7 +213,8 @@ fn tie_to_container(
     lives: &[Life<'_>],
 ) {
     if maker.is_cut_commit() {
-        let latest = lives.iter().rev().find(|life| may_be_committed(life, maker));
+        let candidates = || lives.iter().rev().filter(|life| may_be_committed(life, maker));
+        let latest = candidates().find(|life| life.was_started()).or_else(|| candidates().next());
         return latest.into_iter().for_each(|life| tie(maker, life));
     }
     let Some(container) = maker.commit_of() else { return };

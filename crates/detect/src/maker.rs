@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use tw_model::{
-    Build, BuildId, CallId, Caveat, CreationKind, Endpoint, Evidence, Frontend, ImageCreation,
-    Inference, Outcome, Timestamp,
+    ApiCall, Build, BuildId, CallId, Caveat, CreationKind, Endpoint, Evidence, Frontend,
+    ImageCreation, Inference, Outcome, Timestamp,
 };
 
 use crate::environment::{EnvironmentId, Environments};
@@ -91,6 +92,14 @@ impl<'a> Maker<'a> {
         matches!(self.source, Source::Build(held) if held.value.frontend == Frontend::Inferred)
     }
 
+    /// A call that may have been a run, a copy or a commit as well: no build to tell of.
+    pub(crate) fn is_doubtful(&self) -> bool {
+        match self.source {
+            Source::Build(held) => held.value.inference.as_ref().is_some_and(|i| i.doubtful),
+            Source::Creation(_) => false,
+        }
+    }
+
     pub(crate) fn commit_of(&self) -> Option<&str> {
         match self.source {
             Source::Creation(held) if held.value.kind == CreationKind::Commit => {
@@ -100,18 +109,19 @@ impl<'a> Maker<'a> {
         }
     }
 
-    /// A commit of which the container's name was cut off.
+    /// A commit of which the container's name was cut off, or its request not seen.
     pub(crate) fn is_cut_commit(&self) -> bool {
         let Source::Creation(held) = self.source else { return false };
         held.value.kind == CreationKind::Commit
             && held.value.container.is_none()
-            && self.caveats.contains(&Caveat::Truncated)
+            && self.caveats.iter().any(|caveat| is_partial(*caveat))
     }
 
     /// `build of "evil:1"`, `commit of container "job1"`.
     pub(crate) fn title(&self) -> String {
         let tag = self.tags.first().map(|tag| crate::text::printable(tag, 80));
         let what = match self.source {
+            Source::Build(_) if self.is_doubtful() => "what may be a run, a copy or a commit",
             Source::Build(_) if self.is_inferred() => "what looks like a build",
             Source::Build(_) => "the build",
             Source::Creation(held) => match held.value.kind {
@@ -128,11 +138,13 @@ impl<'a> Maker<'a> {
     }
 }
 
-/// Makers in the order of their start.
+/// Makers in the order of their start. `window`: how long before an answer its request may have been
+/// sent, where that was not seen.
 pub(crate) fn makers<'a>(
     ledger: &'a Ledger,
     hosts: &HostMap,
     environments: &Environments,
+    window: Duration,
 ) -> Vec<Maker<'a>> {
     let mut makers: Vec<Maker<'a>> = Vec::new();
     for held in ledger.builds.values() {
@@ -148,7 +160,7 @@ pub(crate) fn makers<'a>(
             daemon: b.daemon,
             client: b.client,
             client_port: b.client_port,
-            opened: b.started,
+            opened: opened(ledger, b.calls.first(), b.started, window),
             started: b.started,
             ended: ended(ledger, b.calls.first(), b.ended, b.end_seen),
             end_seen: b.end_seen,
@@ -175,7 +187,7 @@ pub(crate) fn makers<'a>(
             daemon: c.daemon,
             client: c.client,
             client_port: c.client_port,
-            opened: c.started,
+            opened: opened(ledger, Some(&c.call), c.started, window),
             started: c.started,
             ended: ended(ledger, Some(&c.call), c.ended, c.end_seen),
             end_seen: c.end_seen,
@@ -221,6 +233,30 @@ fn ended(ledger: &Ledger, call: Option<&CallId>, ended: Timestamp, seen: bool) -
     let until = CallId { flow: call.flow, index: u64::MAX };
     let next = ledger.calls.range(next..=until).next().map(|(_, held)| held.value.started);
     ended.max(next.map_or(last, |next| next.min(last)))
+}
+
+/// Does this say that a request may not have been seen whole?
+const fn is_partial(caveat: Caveat) -> bool {
+    matches!(caveat, Caveat::Truncated | Caveat::OneDirection | Caveat::Midstream | Caveat::Gaps)
+}
+
+/// When a trigger may have begun of which only the answer was seen: its request came after what was
+/// said before on the connection, and not longer ago than `window`.
+fn opened(
+    ledger: &Ledger,
+    call: Option<&CallId>,
+    started: Timestamp,
+    window: Duration,
+) -> Timestamp {
+    let Some(call) = call else { return started };
+    let answered_alone = |held: &Held<ApiCall>| held.value.method.is_empty();
+    if !ledger.calls.get(call).is_some_and(answered_alone) {
+        return started;
+    }
+    let first = CallId { flow: call.flow, index: 0 };
+    let before = ledger.calls.range(first..*call).next_back().map(|(_, held)| held.value.ended);
+    let since = before.or_else(|| ledger.connection_of(call.flow).map(|c| c.first));
+    since.map_or(started, |since| since.max(started.minus(window)).min(started))
 }
 
 const MAX_URLS: usize = 1_024;

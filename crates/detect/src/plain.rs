@@ -12,6 +12,7 @@ use crate::draft::{Draft, merge_evidence};
 use crate::environment::EnvironmentId;
 use crate::freshness::Level;
 use crate::host::HostId;
+use crate::maker::Maker;
 use crate::scene::{Caller, Scene};
 use crate::window::Owner;
 
@@ -39,7 +40,37 @@ pub(crate) struct Plain<'a> {
     pub(crate) evidence: &'a [Evidence],
 }
 
-impl Plain<'_> {
+impl<'a> Plain<'a> {
+    /// About the caller of something that makes an image: one finding for each caller.
+    pub(crate) fn of_maker(
+        (index, maker): (usize, &Maker<'a>),
+        rule: Rule,
+        severity: Severity,
+        title: String,
+        summary: String,
+    ) -> Self {
+        Self {
+            rule,
+            subject: maker.client.to_string(),
+            environment: maker.environment,
+            host: maker.host,
+            docker_host: maker.daemon.ip,
+            client: maker.client,
+            client_port: maker.client_port,
+            at: maker.started,
+            last: maker.ended,
+            severity,
+            techniques: vec!["T1612"],
+            title,
+            summary,
+            about_caller: true,
+            builds: vec![maker.id.clone()],
+            caveats: maker.caveats.iter().copied().collect(),
+            owner: Some(Owner::Maker(index)),
+            evidence: maker.evidence,
+        }
+    }
+
     pub(crate) fn into_draft(self, scene: &Scene<'_>) -> Draft {
         let environment = scene.environments.name(self.environment).to_owned();
         let caller = scene.caller(self.environment, self.client, self.docker_host);

@@ -83,6 +83,7 @@ pub(crate) struct OwnerView<'a> {
     pub(crate) title: String,
     pub(crate) caveats: BTreeSet<Caveat>,
     pub(crate) inferred: bool,
+    pub(crate) doubtful: bool,
     /// JA4 of the client, where the build was inferred.
     pub(crate) ja4: Option<&'a str>,
     pub(crate) deployed: Deployed,
@@ -99,7 +100,7 @@ impl<'a> Scene<'a> {
         lists: &'a Lists,
     ) -> Self {
         let hosts = HostMap::new(&ledger.daemons, &ledger.links, environments);
-        let mut makers = makers(ledger, &hosts, environments);
+        let mut makers = makers(ledger, &hosts, environments, policy.time_window);
         let lives = lives(ledger, &hosts, environments, &mut makers, policy.deploy_window);
         let asked_registries = asked_registries(ledger, &hosts, environments, policy);
         let known_registries = known_registries(ledger);
@@ -258,6 +259,7 @@ fn maker_view<'a>(maker: &Maker<'a>) -> OwnerView<'a> {
         title: maker.title(),
         caveats,
         inferred: maker.is_inferred(),
+        doubtful: maker.is_doubtful(),
         ja4: maker.inference().and_then(|inference| inference.ja4.as_deref()),
         deployed: maker.deployed,
         is_commit: maker.commit_of().is_some(),
@@ -280,6 +282,7 @@ fn life_view<'a>(life: &Life<'a>, phase: Phase, at: Timestamp) -> Option<OwnerVi
         title: format!("{what} {}", life.title()),
         caveats: BTreeSet::new(),
         inferred: false,
+        doubtful: false,
         ja4: None,
         deployed: Deployed::default(),
         is_commit: false,

@@ -68,9 +68,10 @@ pub(crate) const fn is_loss(caveat: Caveat) -> bool {
     matches!(caveat, Caveat::Gaps | Caveat::Drops)
 }
 
-/// Does this say that flow records are, or may be, sampled?
+/// Does this say that flow records are sampled? That an exporter says nothing of sampling is a
+/// caveat, but no sampling: most that do not sample say nothing.
 pub(crate) const fn is_sampling(caveat: Caveat) -> bool {
-    matches!(caveat, Caveat::Sampled | Caveat::SamplingUnknown)
+    matches!(caveat, Caveat::Sampled)
 }
 
 #[cfg(test)]

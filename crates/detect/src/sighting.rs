@@ -18,8 +18,9 @@ pub(crate) struct Sighting {
     pub(crate) environment: Option<EnvironmentId>,
     /// How the responder's address stood.
     pub(crate) address: Option<Answer>,
-    pub(crate) sni: Option<Asked>,
-    pub(crate) exchanges: BTreeMap<u64, Exchange>,
+    pub(crate) sni: Option<Box<Asked>>,
+    /// Boxed, as most connections carry one and a map makes room for eleven.
+    pub(crate) exchanges: BTreeMap<u64, Box<Exchange>>,
     /// Names that came with the connection itself.
     pub(crate) names: Vec<Asked>,
     /// What a proxy was asked to open a tunnel to.
@@ -123,9 +124,13 @@ fn is_token_request(x: &HttpExchange) -> bool {
 }
 
 impl Sighting {
+    pub(crate) fn exchanges(&self) -> impl Iterator<Item = &Exchange> {
+        self.exchanges.values().map(|exchange| &**exchange)
+    }
+
     /// Is the responder a proxy, so that names on this connection are not its own?
     pub(crate) fn is_proxied(&self) -> bool {
-        self.tunnel.is_some() || self.exchanges.values().any(|x| x.proxied)
+        self.tunnel.is_some() || self.exchanges().any(|x| x.proxied)
     }
 
     /// Takes the connection if it tells more than what is there.

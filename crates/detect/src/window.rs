@@ -3,7 +3,8 @@
 //!
 //! A contact belongs to the open window that names it; else to the most recently started image
 //! maker still open on that host; else to the most recently started container; and only if nothing
-//! is open, to the grace after an image maker's end.
+//! is open, to the grace after an image maker's end; and last to a call of which it is in doubt what
+//! it does.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -30,6 +31,8 @@ pub(crate) enum Owner {
 pub(crate) enum Phase {
     /// The image is made.
     Make,
+    /// Something is done that may change a container or an image.
+    Doubt,
     /// A container runs.
     Run,
     /// Something is executed in a container.
@@ -165,8 +168,14 @@ impl HostWindows {
         if !owners.is_empty() {
             return Some(Attribution { owners, phase: Phase::Make, named: false });
         }
-        let in_grace = || self.at(at).find(|w| at <= w.grace_until);
-        let window = open.clone().next().or_else(in_grace)?;
+        let sure = |w: &&Window| w.phase != Phase::Doubt;
+        let in_grace = || self.at(at).filter(move |w| at <= w.grace_until);
+        let window = open
+            .clone()
+            .find(sure)
+            .or_else(|| in_grace().find(sure))
+            .or_else(|| open.clone().next())
+            .or_else(|| in_grace().next())?;
         Some(Attribution { owners: vec![window.owner], phase: window.phase, named: false })
     }
 }
@@ -185,7 +194,7 @@ fn make_window(index: usize, maker: &Maker<'_>, policy: &Policy) -> Window {
     let grace_until = open_until.plus(policy.time_window);
     Window {
         owner: Owner::Maker(index),
-        phase: Phase::Make,
+        phase: if maker.is_doubtful() { Phase::Doubt } else { Phase::Make },
         start: maker.opened,
         open_until,
         grace_until,

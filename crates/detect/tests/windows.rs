@@ -30,6 +30,27 @@ fn the_window_ends_five_seconds_after_the_last_answered_byte() {
 }
 
 #[test]
+fn the_window_of_an_answer_alone_opens_where_its_request_may_have_been_sent() {
+    let case = |method: &str, start| {
+        let b = build("x", CI, 10.0, 20.0, &[]);
+        let mut seen = call(CI, Route::Build, 10.0);
+        if let ObservationBody::ApiCall(api) = &mut seen.body {
+            api.id = b.calls[0];
+            api.method = method.into();
+        }
+        let mut api = connect(9, "10.10.1.5", 2375, 8.0);
+        if let ObservationBody::Connection(c) = &mut api.body {
+            c.id = b.calls[0].flow;
+        }
+        let told = run(&[api, seen, built(b), connect(1, EVIL, 80, start)], &Store::baseline());
+        told.of(NEW).len()
+    };
+    assert_eq!(case("", 9.0), 1);
+    assert_eq!(case("", 7.5), 0, "before its connection");
+    assert_eq!(case("POST", 9.0), 0);
+}
+
+#[test]
 fn an_end_that_was_not_seen_is_said() {
     let mut b = build("x", CI, 0.0, 10.0, &[]);
     b.end_seen = false;

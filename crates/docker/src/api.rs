@@ -133,7 +133,8 @@ pub struct Api {
     latest: Option<Evidence>,
 }
 
-type Exchanges = BTreeMap<u64, Exchange>;
+/// Boxed, as most connections have one open and a map makes room for eleven.
+type Exchanges = BTreeMap<u64, Box<Exchange>>;
 
 /// Answers of one connection whose requests may still come.
 const MAX_UNASKED: usize = 4;
@@ -218,6 +219,15 @@ impl Api {
         }
     }
 
+    /// Does anybody look at what the body of this exchange that goes in `direction` says, other than
+    /// at its length? A body is either read to its end or not from some place on: what is decided
+    /// after the head stays.
+    #[must_use]
+    pub fn reads_body(&self, flow: FlowId, exchange: u64, of_request: bool) -> bool {
+        let open = self.conns.get(&flow).and_then(|open| open.get(&exchange));
+        open.is_some_and(|exchange| exchange.reads_body(of_request))
+    }
+
     /// The connection was seen to end: FIN or RST. What it had not answered by then is canceled.
     pub fn close(&mut self, flow: FlowId, at: Evidence, sink: &mut dyn FnMut(Observation)) {
         self.end(flow, true, at, sink);
@@ -282,7 +292,7 @@ impl Api {
         } else {
             None
         };
-        open.insert(event.exchange, Exchange::new(conn, event, at));
+        open.insert(event.exchange, Box::new(Exchange::new(conn, event, at)));
         if let Some(mut exchange) = displaced {
             self.end_exchange(&mut exchange, false, at, sink);
         }
@@ -378,7 +388,7 @@ impl Api {
     }
 
     fn exchange(&mut self, flow: FlowId, index: u64) -> Option<&mut Exchange> {
-        self.conns.get_mut(&flow)?.get_mut(&index)
+        self.conns.get_mut(&flow)?.get_mut(&index).map(|exchange| &mut **exchange)
     }
 }
 

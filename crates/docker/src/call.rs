@@ -164,6 +164,9 @@ impl Call {
             return;
         }
         let body = self.role.request_end(turn.secrets);
+        if let Role::Container(call) = &self.role {
+            call.announce(turn.memory);
+        }
         match body {
             RequestBody::None => return,
             RequestBody::OddContext => {
@@ -300,7 +303,7 @@ impl Call {
 
     /// An answer that stood alone shows by its lines what was asked for.
     fn recognise_answer(&mut self) {
-        let Role::Answer(build, creation, transfer) = &self.role else { return };
+        let Role::Answer(build, creation, transfer, _) = &self.role else { return };
         let route = if build.is_proven_by_answer() {
             Route::Build
         } else if let Some(route) = transfer.recognised().or_else(|| creation.recognised()) {

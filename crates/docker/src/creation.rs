@@ -219,6 +219,11 @@ impl CreationCall {
                 self.read_source(source);
             } else if is_digest(line) {
                 self.creation.image_id = Some(line.to_owned());
+                if !self.recognised && self.ending.status() == Some(201) && text("Id").is_some() {
+                    // ImageCommit alone is answered so.
+                    self.recognised = true;
+                    self.creation.kind = CreationKind::Commit;
+                }
             } else if is_bare_digest(line) {
                 self.creation.image_id = Some(format!("sha256:{line}"));
             } else if let Some(id) = line.strip_prefix("Loaded image ID: ") {

@@ -114,6 +114,8 @@ impl Exchange {
                 }
                 self.with_call(|call| call.response_gap(bytes, now));
             }
+            HttpEventKind::RequestUnread(_) => {}
+            HttpEventKind::ResponseUnread(bytes) => self.summary.unread(bytes, at),
             HttpEventKind::ResponseEnd(end) => self.response_end(end, at, turn),
             HttpEventKind::Upstream { .. } => self.with_call(|call| call.running(now)),
             HttpEventKind::Upgraded(_)
@@ -148,6 +150,12 @@ impl Exchange {
         if let Some(call) = &mut self.call {
             call.tell(&mut tell);
         }
+    }
+
+    /// Does anything here look at the body that goes in that direction?
+    pub(crate) fn reads_body(&self, of_request: bool) -> bool {
+        let answer_counts = self.fetch.is_some() || self.summary.reads_body();
+        self.call.is_some() || self.registry.is_some() || (!of_request && answer_counts)
     }
 
     /// Were both sides seen to their ends?

@@ -78,7 +78,8 @@ impl Memory {
         self.daemons.contains(&(host_key(daemon, tag), daemon.port))
     }
 
-    /// A create call was accepted, or its answer was not seen.
+    /// A create call was sent, and as the same `created` once more when it was accepted or its answer
+    /// was not seen.
     pub(crate) fn learn_container(
         &mut self,
         host: HostKey,
@@ -90,6 +91,10 @@ impl Memory {
             self.containers.insert(host, VecDeque::new());
         }
         let Some(list) = self.containers.get_mut(&host) else { return };
+        if let Some(known) = list.iter_mut().find(|known| Arc::ptr_eq(&known.created, &created)) {
+            known.id = id.or_else(|| known.id.take());
+            return;
+        }
         let name = created.name.clone();
         list.push_front(Known { id, name, created, id_start: None, started: false });
         if list.len() > limit {
@@ -108,6 +113,29 @@ impl Memory {
         let list = self.containers.get(&host)?;
         let known = list.get(find(list, reference)?)?;
         Some((known.id.clone(), Arc::clone(&known.created)))
+    }
+
+    /// A create call was refused.
+    pub(crate) fn unlearn_container(&mut self, host: HostKey, created: &Arc<Created>) {
+        if let Some(list) = self.containers.get_mut(&host) {
+            list.retain(|known| !Arc::ptr_eq(&known.created, created));
+        }
+    }
+
+    /// Does `reference` mean a container that was created?
+    pub(crate) fn knows(&self, host: HostKey, reference: &str) -> bool {
+        self.containers.get(&host).is_some_and(|list| find(list, reference).is_some())
+    }
+
+    /// A whole id that no answer gave is taken for that of the latest container whose creation was
+    /// seen without its answer.
+    pub(crate) fn adopt(&mut self, host: HostKey, id: &str) {
+        let is_id = id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let Some(list) = self.containers.get_mut(&host).filter(|_| is_id) else { return };
+        let unseen = |known: &&mut Known| known.id.is_none() && known.id_start.is_none();
+        if let Some(known) = list.iter_mut().find(unseen) {
+            known.id = Some(id.to_owned());
+        }
     }
 
     /// The container of a call whose path was cut off, and whether it has been started. An id of

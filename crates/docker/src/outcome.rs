@@ -23,6 +23,11 @@ impl Ending {
         self.status = Some(status);
     }
 
+    /// Status of the answer, once it is there.
+    pub(crate) const fn status(&self) -> Option<u16> {
+        self.status
+    }
+
     /// The answer tells of an image.
     pub(crate) const fn made_image(&mut self, made: bool) {
         self.made = made;

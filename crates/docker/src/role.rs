@@ -22,7 +22,7 @@ pub(crate) enum Role {
     Container(Box<ContainerCall>),
     Transfer(Box<TransferCall>),
     /// The request was not captured: one of these, as its lines will show.
-    Answer(Box<BuildCall>, Box<CreationCall>, Box<TransferCall>),
+    Answer(Box<BuildCall>, Box<CreationCall>, Box<TransferCall>, Box<ContainerCall>),
 }
 
 /// What came of reading a request's body.
@@ -75,7 +75,8 @@ impl Role {
         let build = BuildCall::from_answer(api, secrets);
         let creation = CreationCall::from_answer(api, secrets);
         let transfer = TransferCall::from_answer(api);
-        Self::Answer(Box::new(build), Box::new(creation), Box::new(transfer))
+        let container = ContainerCall::from_answer(api);
+        Self::Answer(Box::new(build), Box::new(creation), Box::new(transfer), Box::new(container))
     }
 
     /// Something weakens it.
@@ -83,7 +84,7 @@ impl Role {
         match self {
             Self::Build(build) => build.add_caveat(caveat),
             Self::Creation(creation) => creation.add_caveat(caveat),
-            Self::Answer(build, creation, _) => {
+            Self::Answer(build, creation, ..) => {
                 build.add_caveat(caveat);
                 creation.add_caveat(caveat);
             }
@@ -127,10 +128,11 @@ impl Role {
             Self::Creation(creation) => creation.response_head(status, now),
             Self::Container(call) => call.response_head(status, now),
             Self::Transfer(call) => call.response_head(status, now),
-            Self::Answer(build, creation, transfer) => {
+            Self::Answer(build, creation, transfer, container) => {
                 build.response_head(status, now);
                 creation.response_head(status, now);
                 transfer.response_head(status, now);
+                container.response_head(status, now);
             }
         }
     }
@@ -143,9 +145,10 @@ impl Role {
             Self::Creation(creation) => creation.response_body(bytes, now),
             Self::Container(call) => call.response_body(bytes, now),
             Self::Transfer(call) => call.response_body(bytes, now),
-            Self::Answer(build, creation, transfer) => {
+            Self::Answer(build, creation, transfer, container) => {
                 creation.response_body(bytes, now);
                 transfer.response_body(bytes, now);
+                container.response_body(bytes, now);
                 return build.response_body(bytes, now);
             }
         }
@@ -157,7 +160,7 @@ impl Role {
             Self::Build(build) => build.response_gap(bytes, now),
             Self::Creation(creation) => creation.response_gap(now),
             Self::Transfer(call) => call.response_gap(),
-            Self::Answer(build, creation, transfer) => {
+            Self::Answer(build, creation, transfer, _) => {
                 build.response_gap(bytes, now);
                 creation.response_gap(now);
                 transfer.response_gap();
@@ -173,10 +176,11 @@ impl Role {
             Self::Build(build) => build.response_end(end, turn.now),
             Self::Creation(creation) => creation.response_end(end, turn.now),
             Self::Transfer(call) => call.response_end(),
-            Self::Answer(build, creation, transfer) => {
+            Self::Answer(build, creation, transfer, container) => {
                 build.response_end(end, turn.now);
                 creation.response_end(end, turn.now);
                 transfer.response_end();
+                container.settle(turn.memory);
             }
         }
     }
@@ -196,7 +200,7 @@ impl Role {
             Self::Build(build) => build.over(at),
             Self::Creation(creation) => creation.over(at),
             Self::Container(call) => call.over(at, turn.memory),
-            Self::Answer(build, creation, _) => {
+            Self::Answer(build, creation, ..) => {
                 build.over(at);
                 creation.over(at);
             }
@@ -222,10 +226,10 @@ impl Role {
             Self::Container(call) => call.observation(),
             Self::Transfer(call) => call.observation(),
             Self::Answer(build, ..) if build.is_proven_by_answer() => Some(build.observation()),
-            Self::Answer(_, creation, transfer) => match transfer.observation() {
-                Some(told) => Some(told),
-                None => creation.recognised().map(|_| creation.observation()),
-            },
+            Self::Answer(_, creation, transfer, container) => transfer
+                .observation()
+                .or_else(|| creation.recognised().map(|_| creation.observation()))
+                .or_else(|| container.observation()),
         }
     }
 

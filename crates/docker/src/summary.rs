@@ -161,6 +161,17 @@ impl Summary {
         }
     }
 
+    /// Does anything but the length of the response's body still count?
+    pub(crate) const fn reads_body(&self) -> bool {
+        self.hasher.is_some() || self.magic.len() < MAGIC_BYTES
+    }
+
+    /// Bytes of the response's body that nobody wanted to see.
+    pub(crate) const fn unread(&mut self, bytes: u64, at: Evidence) {
+        self.record.body_bytes = self.record.body_bytes.saturating_add(bytes);
+        self.record.ended = at.timestamp;
+    }
+
     /// Missing bytes of the response's body.
     pub(crate) fn gap(&mut self, at: Evidence) {
         self.gap = true;

@@ -1,9 +1,11 @@
 //! One function for each core, and one for all of them together.
 
 mod bytes;
+mod exports;
 mod protocol;
 mod stream;
 
 pub use bytes::{capture_file, engine, frames};
+pub use exports::exports;
 pub use protocol::{docker_api, protocols};
 pub use stream::packets;

@@ -41,6 +41,20 @@ pub(crate) fn packets(capture: &[u8]) -> Vec<Vec<u8>> {
     vec![input]
 }
 
+/// UDP payloads; see [`crate::exports`].
+pub(crate) fn exports(capture: &[u8]) -> Vec<Vec<u8>> {
+    let mut input = Vec::new();
+    each_packet(capture, |packet| {
+        if let Transport::Udp(udp) = packet.transport
+            && input.len() < LONGEST
+        {
+            input.extend([last(packet.src) as u8, 1]);
+            push_block(&mut input, udp.payload);
+        }
+    });
+    if input.is_empty() { Vec::new() } else { vec![input] }
+}
+
 fn push_packet(input: &mut Vec<u8>, packet: &Packet<'_>) {
     let (ports, flags, seq, ack, payload, udp) = match packet.transport {
         Transport::Tcp(tcp) => {

@@ -5,8 +5,12 @@ use std::{fs, thread};
 
 use tw_exercise::{Seeds, TARGETS, Target};
 
-const CAPTURES: [&str; 3] =
-    ["scenarios/classic-http.pcap", "scenarios/buildx-grpc.pcap", "wire/classic-http.frag.pcap"];
+const CAPTURES: [&str; 4] = [
+    "scenarios/classic-http.pcap",
+    "scenarios/buildx-grpc.pcap",
+    "wire/classic-http.frag.pcap",
+    "flows/dev-long-build.pm10.pcap",
+];
 const MUTATIONS: u64 = 12;
 
 /// xorshift64*: seeded, so that a failure can be had again.

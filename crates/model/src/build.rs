@@ -113,6 +113,10 @@ pub struct Inference {
     pub ja4: Option<String>,
     /// What speaks for it, for a person.
     pub signs: Vec<String>,
+    /// As good as nothing speaks for a build rather than another call that changes something: it opens
+    /// a window, but is told as no build.
+    #[serde(skip)]
+    pub doubtful: bool,
 }
 
 /// A build. Sent when the request head is there and again as it grows: readers keep the last for

@@ -1,10 +1,13 @@
 //! A connection as it is joined with others: who spoke to whom, when, and how much.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::{DestinationName, Endpoint, MacAddress, NetworkTag, Protocol, ProxyKind, Timestamp};
+use crate::{
+    Caveat, DestinationName, Endpoint, MacAddress, NetworkTag, Protocol, ProxyKind, Timestamp,
+};
 
 /// A connection within one run; never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -95,6 +98,19 @@ pub enum AppProtocol {
     Quic,
     /// SOCKS proxying.
     Socks,
+    /// NetFlow or IPFIX export.
+    Netflow,
+}
+
+/// How the records of a connection were made, and what may be missing of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exported {
+    /// Who exported them.
+    pub exporters: Vec<IpAddr>,
+    /// One packet in so many was counted, as far as that was told; counts are scaled by it.
+    pub one_in: u32,
+    /// Sampling, missing templates and gaps of the exporter, as far as they touch it.
+    pub caveats: Vec<Caveat>,
 }
 
 /// One connection (TCP) or conversation (UDP). Sent first when payload flows and again, with the
@@ -144,6 +160,8 @@ pub struct Connection {
     pub names: Vec<DestinationName>,
     /// Where it is a tunnel through a proxy (the responder): `host:port` that was asked for.
     pub tunnel: Option<(String, ProxyKind)>,
+    /// How it was exported, where flow records told of it.
+    pub exported: Option<Box<Exported>>,
     /// Is this the last word on the connection?
     pub ended: bool,
 }

@@ -55,7 +55,7 @@ impl Severity {
     }
 }
 
-/// How sure: the ladder of `product.md`, least sure first.
+/// How sure, least sure first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
@@ -95,7 +95,7 @@ pub enum Scope {
     Host,
 }
 
-/// What weakens a statement. The closed set of `events.md`.
+/// What weakens a statement: a closed set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Caveat {

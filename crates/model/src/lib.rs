@@ -13,6 +13,7 @@ mod download;
 mod endpoint;
 mod evidence;
 mod finding;
+mod flow_record;
 mod inet;
 mod names;
 mod observation;
@@ -26,7 +27,9 @@ pub use build::{
     Build, BuildId, Context, CreationKind, Destination, Frontend, ImageCreation, Inference,
     Outcome, Transport,
 };
-pub use connection::{AppProtocol, Connection, ConnectionState, Direction, FlowId, Opener, Via};
+pub use connection::{
+    AppProtocol, Connection, ConnectionState, Direction, Exported, FlowId, Opener, Via,
+};
 pub use container::{ContainerAction, ContainerEvent, Risk};
 pub use download::{HttpExchange, ProxyKind};
 pub use endpoint::{Endpoint, MacAddress, NetworkTag, Protocol};
@@ -35,6 +38,7 @@ pub use finding::{
     Axis, Caveat, Client, DestinationName, Finding, FindingDestination, Incident, NameOrigin,
     Novelty, Rule, Scope, Severity, TimelineEntry, Verdict,
 };
+pub use flow_record::{FlowCounts, FlowRecord, Sampling};
 pub use inet::inet_aton;
 pub use names::{NameAnswer, TlsHello};
 pub use observation::{Anomaly, AnomalyKind, Observation, ObservationBody};

@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use crate::{
-    ApiCall, Build, Connection, ContainerEvent, Endpoint, Evidence, HttpExchange, ImageCreation,
-    NameAnswer, Protocol, RegistryAction, Timestamp, TlsHello, TlsShape,
+    ApiCall, Build, Connection, ContainerEvent, Endpoint, Evidence, FlowRecord, HttpExchange,
+    ImageCreation, NameAnswer, Protocol, RegistryAction, Timestamp, TlsHello, TlsShape,
 };
 
 /// Something seen, with where it stands. Observations of one kind and identity replace earlier ones.
@@ -39,6 +39,8 @@ pub enum ObservationBody {
     NameAnswer(NameAnswer),
     /// A TLS hello.
     Tls(TlsHello),
+    /// A flow record, as exported. The connections that records add up to come by themselves.
+    FlowRecord(Box<FlowRecord>),
     /// The shape of an exchange in TLS that cannot be read.
     TlsShape(Box<TlsShape>),
     /// Something that ought not to be.

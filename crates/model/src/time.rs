@@ -59,7 +59,7 @@ impl Timestamp {
     }
 }
 
-/// RFC 3339 in UTC with microseconds, as `events.md` has it: `2026-11-24T22:41:45.000123Z`.
+/// RFC 3339 in UTC with microseconds, as every output has it: `2026-11-24T22:41:45.000123Z`.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0))

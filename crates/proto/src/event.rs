@@ -135,6 +135,8 @@ pub enum HttpEventKind<'a> {
     RequestBody(&'a [u8]),
     /// Request body bytes that are missing (of the coded body; what follows in a content coding is lost).
     RequestGap(u64),
+    /// Request body bytes that were there and that nobody wanted to see (`Reader::unread`).
+    RequestUnread(u64),
     /// The request is over.
     RequestEnd(BodyEnd),
     /// The response's head is complete, or cut by a gap (its `extent` says so).
@@ -148,6 +150,8 @@ pub enum HttpEventKind<'a> {
     /// An HTTP/2 stream was given up by whoever sends this way (RST_STREAM). What of the exchange
     /// was under way has been ended; an answer to a client that gave up may still come.
     Reset(Direction),
+    /// Response body bytes that were there and that nobody wanted to see (`Reader::unread`).
+    ResponseUnread(u64),
     /// The response is over.
     ResponseEnd(BodyEnd),
     /// The connection goes on as something else; no further exchange on this reader level.

@@ -169,6 +169,26 @@ impl Reader {
         }
     }
 
+    /// The exchange whose body goes on in that direction, and how many of the next bytes are
+    /// certainly its data, uncoded. The caller may hand in as many of them as it likes, and give the
+    /// number of the others to [`unread`](Self::unread) in their place.
+    #[must_use]
+    pub fn plain_body(&self, direction: Direction) -> Option<(u64, u64)> {
+        match &self.level {
+            Level::Http1(http) => http.plain_body(direction),
+            _ => None,
+        }
+    }
+
+    /// TCP payload of one direction that was there, that [`plain_body`](Self::plain_body) called
+    /// plain, and that nobody wanted to see.
+    pub fn unread(&mut self, direction: Direction, len: u64, sink: &mut dyn FnMut(Event<'_>)) {
+        let (level, mut out) = self.split(sink);
+        if let Level::Http1(http) = level {
+            http.unread(direction, len, &mut out);
+        }
+    }
+
     /// One direction has ended.
     pub fn half_close(&mut self, direction: Direction, sink: &mut dyn FnMut(Event<'_>)) {
         if let Some(closed) = self.closed.get_mut(direction.index()) {

@@ -162,6 +162,8 @@ impl Told {
                     }
                     HttpEventKind::RequestGap(len) => format!("{start} > gap {len}"),
                     HttpEventKind::ResponseGap(len) => format!("{start} < gap {len}"),
+                    HttpEventKind::RequestUnread(len) => format!("{start} > unread {len}"),
+                    HttpEventKind::ResponseUnread(len) => format!("{start} < unread {len}"),
                     HttpEventKind::RequestEnd(end) => format!("{start} > {end:?}"),
                     HttpEventKind::ResponseEnd(end) => format!("{start} < {end:?}"),
                     HttpEventKind::ResponseTrailers(fields) => {

@@ -114,12 +114,12 @@ fn write_entry(
     // The first host's row is read together with the environment's: most entries have one host.
     let mut hosts = hosts.iter();
     let first = hosts.next();
-    let rows = read_rows(connection, place, first.map_or(0, |(&host, _)| host))?;
+    let rows = read_rows(connection, place, first.map_or(0, |(host, _)| host))?;
     write(0, rows.environment, row)?;
-    if let Some((&host, row)) = first {
+    if let Some((host, row)) = first {
         write(host, rows.host, row)?;
     }
-    for (&host, row) in hosts {
+    for (host, row) in hosts {
         write(host, read_rows(connection, place, host)?.host, row)?;
     }
     if !filters.covers(hash) {

@@ -6,7 +6,6 @@
 //! goes the other way: it fills the disk, then the filter, and only then takes things out of the
 //! map.
 
-use std::collections::BTreeMap;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -18,6 +17,7 @@ use tw_model::Timestamp;
 
 use crate::directory::Directory;
 use crate::filter::Filters;
+use crate::hosts::Hosts;
 use crate::key::SeenAxis;
 use crate::row::{How, Row};
 
@@ -37,13 +37,13 @@ pub(crate) struct Entry {
     pub(crate) axis: SeenAxis,
     pub(crate) key: Box<[u8]>,
     pub(crate) row: Row,
-    pub(crate) hosts: BTreeMap<u32, Row>,
+    pub(crate) hosts: Hosts,
 }
 
 impl Entry {
     pub(crate) fn new(entry: EntryRef<'_>) -> Self {
         let EntryRef { environment, axis, key, .. } = entry;
-        Self { environment, axis, key: key.into(), row: Row::default(), hosts: BTreeMap::new() }
+        Self { environment, axis, key: key.into(), row: Row::default(), hosts: Hosts::default() }
     }
 
     pub(crate) fn is(&self, entry: EntryRef<'_>) -> bool {
@@ -98,10 +98,36 @@ impl Hasher for PassThrough {
     }
 }
 
+/// What is known of one hash since the filters were built.
+#[derive(Debug, Default)]
+struct Since {
+    /// An entry of this hash is on disk, and in no filter.
+    on_disk: bool,
+    waiting: Vec<Entry>,
+}
+
+impl Since {
+    fn rows(&self, entry: EntryRef<'_>, host: Option<u32>) -> Rows {
+        let Some(found) = self.waiting.iter().find(|waiting| waiting.is(entry)) else {
+            return Rows::default();
+        };
+        let host = host.and_then(|host| found.hosts.get(host)).cloned();
+        Rows { environment: Some(found.row.clone()), host }
+    }
+}
+
+/// What the map and the filters say of an entry.
+pub(crate) struct LookedUp {
+    /// What waits to be written.
+    pub(crate) waiting: Rows,
+    /// There may be more on disk.
+    pub(crate) maybe_on_disk: bool,
+}
+
 /// What all handles on one store share.
 pub(crate) struct Delta {
-    /// By hash: what is not in a filter. An empty list is an entry that is on disk already.
-    since: DashMap<u64, Vec<Entry>, BuildHasherDefault<PassThrough>>,
+    /// By hash: what is not in a filter.
+    since: DashMap<u64, Since, BuildHasherDefault<PassThrough>>,
     filters: RwLock<Arc<Filters>>,
     directory: RwLock<Directory>,
     hasher: SipHasher13,
@@ -174,7 +200,7 @@ impl Delta {
     pub(crate) fn swap_filters(&self, filters: Filters) {
         let filters = Arc::new(filters);
         *self.filters.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&filters);
-        self.since.retain(|&hash, entries| !entries.is_empty() || !filters.covers(hash));
+        self.since.retain(|&hash, slot| !slot.waiting.is_empty() || !filters.covers(hash));
     }
 
     /// How many commits there were: what was read from disk before may be old.
@@ -194,7 +220,7 @@ impl Delta {
     /// Calls `each` with the hash of everything that no filter covers and that is on disk.
     pub(crate) fn for_each_unfiltered(&self, mut each: impl FnMut(u64)) {
         for slot in &self.since {
-            if slot.value().is_empty() {
+            if slot.value().on_disk {
                 each(*slot.key());
             }
         }
@@ -202,7 +228,7 @@ impl Delta {
 
     /// An entry that is on disk and in no filter.
     pub(crate) fn note_unfiltered(&self, hash: u64) {
-        self.since.entry(hash).or_default();
+        self.since.entry(hash).or_default().on_disk = true;
     }
 
     /// Whether anything but the database knows of this hash.
@@ -210,16 +236,13 @@ impl Delta {
         self.since.contains_key(&hash) || self.may_be_filtered(hash)
     }
 
-    /// What waits of this entry; `None` if it was surely never seen, not even on disk.
-    pub(crate) fn look_up(&self, entry: EntryRef<'_>, host: Option<u32>) -> Option<Rows> {
-        let Some(slot) = self.since.get(&entry.hash) else {
-            return self.may_be_filtered(entry.hash).then(Rows::default);
+    /// What waits of this entry, and whether the disk need be asked for more.
+    pub(crate) fn look_up(&self, entry: EntryRef<'_>, host: Option<u32>) -> LookedUp {
+        let (waiting, noted) = match self.since.get(&entry.hash) {
+            None => (Rows::default(), false),
+            Some(slot) => (slot.rows(entry, host), slot.on_disk),
         };
-        let Some(found) = slot.iter().find(|waiting| waiting.is(entry)) else {
-            return Some(Rows::default());
-        };
-        let host = host.and_then(|host| found.hosts.get(&host)).cloned();
-        Some(Rows { environment: Some(found.row.clone()), host })
+        LookedUp { waiting, maybe_on_disk: noted || self.may_be_filtered(entry.hash) }
     }
 
     /// Changes one entry and, if it has one, the row of one host.
@@ -236,23 +259,25 @@ impl Delta {
         }
         let mut slot = self.since.entry(entry.hash).or_default();
         let mut added = 0_usize;
-        if !slot.iter().any(|waiting| waiting.is(entry)) {
+        if !slot.waiting.iter().any(|waiting| waiting.is(entry)) {
             if full {
                 return Room::Full;
             }
-            slot.push(Entry::new(entry));
+            // Two entries hardly ever share a hash.
+            slot.waiting.reserve_exact(1);
+            slot.waiting.push(Entry::new(entry));
             added = 1;
         }
-        let Some(waiting) = slot.iter_mut().find(|waiting| waiting.is(entry)) else {
+        let Some(waiting) = slot.waiting.iter_mut().find(|waiting| waiting.is(entry)) else {
             return Room::Full;
         };
         change(&mut waiting.row);
         let mut room = Room::Taken;
         match host {
-            Some(host) if full && !waiting.hosts.contains_key(&host) => room = Room::Full,
+            Some(host) if full && waiting.hosts.get(host).is_none() => room = Room::Full,
             Some(host) => {
                 let before = waiting.hosts.len();
-                change(waiting.hosts.entry(host).or_default());
+                change(waiting.hosts.row(host));
                 added = added.saturating_add(waiting.hosts.len().saturating_sub(before));
             }
             None => {}
@@ -277,7 +302,7 @@ impl Delta {
     pub(crate) fn pending(&self) -> Vec<(u64, Entry)> {
         let mut all: Vec<(u64, Entry)> = Vec::new();
         for slot in &self.since {
-            all.extend(slot.value().iter().map(|entry| (*slot.key(), entry.clone())));
+            all.extend(slot.value().waiting.iter().map(|entry| (*slot.key(), entry.clone())));
         }
         all.sort_unstable_by(|(_, a), (_, b)| {
             (a.environment, a.axis.code(), &a.key).cmp(&(b.environment, b.axis.code(), &b.key))
@@ -293,14 +318,15 @@ impl Delta {
         let mut gone = 0_usize;
         for (hash, written) in entries {
             let Some(mut slot) = self.since.get_mut(hash) else { continue };
-            let before = slot.len();
-            slot.retain(|waiting| waiting != written);
-            if slot.len() < before {
+            slot.on_disk = true;
+            let before = slot.waiting.len();
+            slot.waiting.retain(|waiting| waiting != written);
+            if slot.waiting.len() < before {
                 gone = gone.saturating_add(written.rows());
             }
             drop(slot);
             if filters.covers(*hash) {
-                self.since.remove_if(hash, |_, entries| entries.is_empty());
+                self.since.remove_if(hash, |_, slot| slot.waiting.is_empty());
             }
         }
         let rows = |left: usize| Some(left.saturating_sub(gone));

@@ -101,6 +101,20 @@ impl SeenAxis {
         }
     }
 
+    /// What its values look like, for a person who mistyped one.
+    const fn form(self) -> &'static str {
+        match self {
+            Self::Address => "an IP address",
+            Self::Name => "a host name",
+            Self::NameAddress => "NAME ADDRESS",
+            Self::Caller | Self::Builder => "the address of the client and that of the daemon",
+            Self::Registry => "HOST:PORT",
+            Self::Repository => "HOST:PORT/REPOSITORY",
+            Self::Digest => "ALGORITHM:HEX",
+            Self::Tenant => "HOST/PATH",
+        }
+    }
+
     /// Whether each host's own history is kept beside the environment's. Callers and builders carry
     /// their host in the key, and what DNS says is the same for all.
     #[must_use]
@@ -125,7 +139,7 @@ pub enum KeyError {
     #[error("key longer than {MAX_KEY_BYTES} bytes")]
     TooLong,
     /// Not of the form that its axis asks for.
-    #[error("not a valid {axis}: {text:?}")]
+    #[error("not a valid {axis}: {text:?} (expected {})", axis.form())]
     Malformed {
         /// The axis, given or guessed.
         axis: SeenAxis,

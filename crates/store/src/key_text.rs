@@ -7,8 +7,8 @@ use tw_detect::Key;
 
 use crate::key::{KeyError, SeenAxis, StoredKey};
 
-/// `AXIS VALUE` as [`StoredKey`] prints it. The axis may be left out before an address, a name and
-/// a digest, which tell themselves.
+/// `AXIS VALUE` as [`StoredKey`] prints it. The axis may be left out before an address, a name, a
+/// registry and a digest, which tell themselves.
 impl FromStr for StoredKey {
     type Err = KeyError;
 
@@ -93,6 +93,8 @@ fn guess(text: &str) -> SeenAxis {
         SeenAxis::Address
     } else if is_digest(text) {
         SeenAxis::Digest
+    } else if is_host_port(text) {
+        SeenAxis::Registry
     } else {
         SeenAxis::Name
     }
@@ -156,7 +158,8 @@ mod tests {
     }
 
     #[test]
-    fn addresses_names_and_digests_tell_themselves() {
+    fn addresses_names_registries_and_digests_tell_themselves() {
+        assert_eq!(text("ghcr.io:443").as_deref(), Ok("registry ghcr.io:443"));
         assert_eq!(text(" 192.0.2.1 ").as_deref(), Ok("address 192.0.2.1"));
         assert_eq!(text("::ffff:192.0.2.1").as_deref(), Ok("address 192.0.2.1"));
         assert_eq!(text("Example.ORG.").as_deref(), Ok("name example.org"));
@@ -168,7 +171,6 @@ mod tests {
     fn other_texts_are_refused() {
         assert_eq!(text("  "), Err(KeyError::Empty));
         for line in [
-            "ghcr.io:443",
             "registry ghcr.io",
             "registry ghcr.io:99999",
             "repository ghcr.io:443",

@@ -8,7 +8,7 @@ use tw_detect::{Answer, Fact, Key, Knowledge};
 use tw_model::Timestamp;
 
 use crate::cache::Cache;
-use crate::delta::{Delta, EntryRef, Room, Rows};
+use crate::delta::{Delta, EntryRef, LookedUp, Room, Rows};
 use crate::directory::Watch;
 use crate::disk::Disk;
 use crate::error::StoreError;
@@ -88,7 +88,10 @@ impl Layer {
 
     /// All that is remembered of an entry; `None` when the database could not be asked.
     fn rows(&mut self, entry: EntryRef<'_>, host: Option<u32>) -> Option<Rows> {
-        let Some(waiting) = self.delta.look_up(entry, host) else { return Some(Rows::default()) };
+        let LookedUp { waiting, maybe_on_disk } = self.delta.look_up(entry, host);
+        if !maybe_on_disk {
+            return Some(waiting);
+        }
         let mut rows = self.settled(entry, host.unwrap_or(0)).ok()?;
         rows.merge(waiting);
         Some(rows)

@@ -35,6 +35,7 @@ mod edit;
 mod error;
 mod export;
 mod filter;
+mod hosts;
 mod import;
 mod key;
 mod key_text;

@@ -77,8 +77,8 @@ impl Overlay {
                 row,
             };
             records.push(record(None, entry.row));
-            for (id, row) in entry.hosts {
-                records.push(record(directory.host(id), row));
+            for (id, row) in entry.hosts.iter() {
+                records.push(record(directory.host(id), row.clone()));
             }
         }
         records.sort_by(|a, b| {

@@ -1,8 +1,8 @@
 //! What the table tells about a connection.
 
 use tw_model::{
-    AnomalyKind, ConnectionState, Direction, Endpoint, FlowId, MacAddress, NetworkTag, Opener,
-    Protocol, Timestamp,
+    AnomalyKind, ConnectionState, Direction, Endpoint, Evidence, FlowId, MacAddress, NetworkTag,
+    Opener, Protocol, Timestamp,
 };
 
 /// How much of a connection its reader still needs.
@@ -73,8 +73,23 @@ pub struct Flow<S> {
     pub truncated: bool,
     /// Set by the owner inside the sink; the table obeys from the next packet on.
     pub interest: Interest,
+    /// So many of the next payload bytes, by `Direction::index`, the owner does not want to see:
+    /// segments that lie in them as a whole are counted and told in sum, as
+    /// [`StreamEvent::Unread`]. Set by the owner inside the sink, at every event anew.
+    pub unread: [u64; 2],
+    /// What was left out and is not told yet.
+    pub passed: [Option<Passed>; 2],
     /// The owner's.
     pub user: S,
+}
+
+/// Payload that its owner did not want to see.
+#[derive(Clone, Copy, Debug)]
+pub struct Passed {
+    /// Bytes.
+    pub len: u64,
+    /// The latest packet that carried some of it.
+    pub at: Evidence,
 }
 
 /// What happens on a connection. Data of one direction comes in order, each byte once; what is
@@ -92,6 +107,14 @@ pub enum StreamEvent<'a> {
         offset: u64,
         /// The bytes.
         bytes: &'a [u8],
+    },
+    /// TCP payload that came and that the owner did not want to see ([`Flow::unread`]), in its place
+    /// before what comes next in that direction. Its packet is the latest that carried some of it.
+    Unread {
+        /// Who sent it.
+        direction: Direction,
+        /// Bytes, at least 1.
+        len: u64,
     },
     /// TCP payload that never came.
     Gap {

@@ -31,6 +31,6 @@ mod table;
 mod tcp;
 
 pub use counters::Counters;
-pub use event::{CloseReason, Flow, Interest, StreamEvent};
+pub use event::{CloseReason, Flow, Interest, Passed, StreamEvent};
 pub use limits::{IdleTimes, Limits};
 pub use table::Table;

@@ -6,7 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use support::{
-    ACK, Dice, FIN, RST, Raw, Run, SYN, TO_OPENER, TO_RESPONDER, Told, down, handshake, udp, up,
+    ACK, Dice, FIN, RST, Raw, Run, SYN, TO_OPENER, TO_RESPONDER, Told, down, handshake, packet,
+    udp, up,
 };
 use tw_model::{AnomalyKind, ConnectionState, Opener, Protocol};
 use tw_stream::{CloseReason, IdleTimes, Interest, Limits};
@@ -263,7 +264,7 @@ fn header_that_was_cut_off_is_counted_where_its_ports_belong() {
     let header = [0x9c, 0x40, 0x09, 0x47];
     let cut = Raw { ip_id: 5, ..up(3, 0, 0, 0, &header) };
     let (src, dst) = (cut.src, cut.dst);
-    let mut packet = support::packet(&cut, 4);
+    let mut packet = packet(&cut, 4);
     packet.transport = tw_wire::Transport::Other { protocol: 6, payload: &header };
     run.table
         .push(&packet, &mut |_: &mut tw_stream::Flow<()>, _, _: tw_stream::StreamEvent<'_>| {});
@@ -429,4 +430,64 @@ fn noise_keeps_the_order_of_events() {
         }
     }
     assert!(reached.iter().all(|count| *count > 0), "{reached:?}");
+}
+
+/// Runs packets with an owner who wants to see nothing of the next `unread` bytes of the responder,
+/// said at every event from the first data of it on.
+fn with_unread(packets: &[Raw], unread: u64) -> Vec<Told> {
+    let mut table = tw_stream::Table::<u64>::new(Limits::default());
+    let mut told = Vec::new();
+    let mut sink = |flow: &mut tw_stream::Flow<u64>, _, event: tw_stream::StreamEvent<'_>| {
+        let came = match event {
+            tw_stream::StreamEvent::Data { direction: TO_OPENER, bytes, .. } => bytes.len() as u64,
+            tw_stream::StreamEvent::Unread { direction: TO_OPENER, len }
+            | tw_stream::StreamEvent::Gap { direction: TO_OPENER, len, .. } => len,
+            _ => 0,
+        };
+        flow.user += came;
+        if flow.user > 0 {
+            flow.unread = [0, unread.saturating_sub(flow.user)];
+        }
+        told.push(Told::from(event));
+    };
+    for (number, raw) in (1..).zip(packets) {
+        table.push(&packet(raw, number), &mut sink);
+    }
+    table.finish(&mut sink);
+    told.retain(|told| !matches!(told, Told::Open));
+    told
+}
+
+#[test]
+fn what_the_owner_does_not_want_is_told_in_sum_before_what_comes_next() {
+    let mut packets = handshake();
+    for (seq, bytes) in [(501, b"ab"), (503, b"cd"), (507, b"gh"), (505, b"ef"), (509, b"ij")] {
+        packets.push(down(10, ACK, seq, 101, bytes));
+    }
+    let data = |at, bytes: &[u8]| Told::Data(TO_OPENER, at, bytes.to_vec());
+    let end = Told::Close(CloseReason::EndOfInput);
+    let all = with_unread(&packets, 9);
+    assert_eq!(all, [data(0, b"ab"), Told::Unread(TO_OPENER, 6), data(8, b"ij"), end.clone()]);
+    let some = with_unread(&packets, 5);
+    let rest = [data(4, b"ef"), data(6, b"gh"), data(8, b"ij"), end.clone()];
+    assert_eq!(some, [&[data(0, b"ab"), Told::Unread(TO_OPENER, 2)], &rest[..]].concat());
+    let none_left = with_unread(&packets, 100);
+    assert_eq!(none_left, [data(0, b"ab"), Told::Unread(TO_OPENER, 8), end]);
+}
+
+#[test]
+fn a_hole_in_what_nobody_wants_is_told_in_its_place() {
+    let mut packets = handshake();
+    for (seq, bytes) in [(501, b"ab"), (503, b"cd"), (507, b"gh")] {
+        packets.push(down(10, ACK, seq, 101, bytes));
+    }
+    let told = with_unread(&packets, 100);
+    let expected = [
+        Told::Data(TO_OPENER, 0, b"ab".to_vec()),
+        Told::Unread(TO_OPENER, 2),
+        Told::Gap(TO_OPENER, 4, 2),
+        Told::Unread(TO_OPENER, 2),
+        Told::Close(CloseReason::EndOfInput),
+    ];
+    assert_eq!(told, expected);
 }

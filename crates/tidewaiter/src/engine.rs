@@ -13,11 +13,12 @@ use tw_model::{
     NameOrigin, Observation, ObservationBody, Opener, Protocol, ProxyKind, Secrets, TlsHello,
     TlsShape, Via,
 };
+use tw_netflow::{Collector, Datagram, Told, looks_like_export};
 use tw_proto::{Event, HttpEventKind, KeyLog, KeyLogCounters, Reader, TlsRecord};
 use tw_stream::{CloseReason, Flow, Interest, StreamEvent, Table};
 use tw_wire::{Decoded, Decoder, Frame};
 
-use self::held::Held;
+use self::held::{Held, Parked};
 
 mod held;
 
@@ -37,6 +38,8 @@ pub struct Limits {
     pub proto: tw_proto::Limits,
     /// Of the Docker semantics.
     pub docker: tw_docker::Limits,
+    /// Of the flow collector.
+    pub netflow: tw_netflow::Limits,
     /// Ports that a Docker API is expected on; the shape of TLS there is measured.
     pub docker_ports: DockerPorts,
 }
@@ -66,6 +69,8 @@ pub struct Counters {
     pub stream: tw_stream::Counters,
     /// Of the Docker semantics.
     pub docker: tw_docker::Counters,
+    /// Of the flow collector.
+    pub netflow: tw_netflow::Counters,
     /// Of the TLS key log.
     pub keys: KeyLogCounters,
     /// TLS connections that were given up waiting for their secrets, for want of room.
@@ -101,6 +106,7 @@ pub struct Engine {
 /// Everything but the decoder and the table, so that both can call it while they are borrowed.
 struct Rest {
     api: Api,
+    collector: Collector,
     limits: tw_proto::Limits,
     hosts: HashSet<IpAddr>,
     host_macs: HashSet<MacAddress>,
@@ -108,6 +114,10 @@ struct Rest {
     docker_ports: DockerPorts,
     keys: KeyLog,
     await_keys: bool,
+    /// Since closed connections that wait were looked at.
+    keys_came: bool,
+    /// Connections that ended while they waited for secrets.
+    parked: Vec<Parked>,
     /// Bytes that wait for secrets, over all connections.
     held_bytes: usize,
     keys_not_awaited: u64,
@@ -122,6 +132,7 @@ impl Engine {
             table: Table::new(limits.stream),
             rest: Rest {
                 api: Api::new(limits.docker, secrets),
+                collector: Collector::new(limits.netflow),
                 limits: limits.proto,
                 hosts: HashSet::new(),
                 host_macs: HashSet::new(),
@@ -129,6 +140,8 @@ impl Engine {
                 docker_ports: limits.docker_ports,
                 keys: KeyLog::default(),
                 await_keys: false,
+                keys_came: false,
+                parked: Vec::new(),
                 held_bytes: 0,
                 keys_not_awaited: 0,
             },
@@ -142,6 +155,7 @@ impl Engine {
         let Self { decoder, table, rest, frames, bytes } = self;
         *frames += 1;
         *bytes += frame.bytes.len() as u64;
+        rest.unpark(sink);
         decoder.push(frame, &mut |decoded| match decoded {
             Decoded::Packet(packet) => {
                 table.push(&packet, &mut |flow, at, event| rest.on_event(flow, at, event, sink));
@@ -155,6 +169,7 @@ impl Engine {
     /// Takes in whole lines of a TLS key log: connections whose secrets are known are decrypted.
     pub fn keys(&mut self, lines: &[u8]) {
         self.rest.keys.push(lines);
+        self.rest.keys_came = true;
     }
 
     /// From here on key log lines may come after the packets that they are for, which wait for them
@@ -167,6 +182,8 @@ impl Engine {
     pub fn finish(&mut self, sink: &mut dyn FnMut(Observation)) {
         let Self { table, rest, .. } = self;
         table.finish(&mut |flow, at, event| rest.on_event(flow, at, event, sink));
+        rest.unpark_all(sink);
+        rest.collector.finish(&mut |told| sink(collected(told)));
         rest.api.finish(sink);
     }
 
@@ -180,6 +197,7 @@ impl Engine {
             wire: self.decoder.counters().clone(),
             stream: self.table.counters(),
             docker: self.rest.api.counters(),
+            netflow: self.rest.collector.counters(),
             keys: self.rest.keys.counters(),
             keys_not_awaited: self.rest.keys_not_awaited,
         }
@@ -205,19 +223,13 @@ impl Rest {
                 return;
             }
             StreamEvent::Close(reason) => {
-                self.read(flow, at, event, sink);
-                match reason {
-                    CloseReason::Fin | CloseReason::Reset => self.api.close(flow.id, at, sink),
-                    _ => self.api.forget(flow.id, at, sink),
-                }
-                if let Some(mut shape) = flow.user.shape.take() {
-                    let mut tell = shaped(flow.user.first, at, sink);
-                    match reason {
-                        CloseReason::Fin | CloseReason::Reset => shape.close(&mut tell),
-                        _ => shape.forget(&mut tell),
-                    }
-                }
-                self.connection(flow, at, true, sink);
+                self.connection_closed(flow, at, reason, sink);
+                return;
+            }
+            StreamEvent::Datagram { direction, bytes, missing }
+                if looks_like_export(bytes, missing) =>
+            {
+                self.exported(flow, at, direction, bytes, sink);
                 return;
             }
             StreamEvent::Data { .. } | StreamEvent::Datagram { .. } if !flow.user.announced => {
@@ -227,18 +239,65 @@ impl Rest {
             }
             _ => self.read(flow, at, event, sink),
         }
-        flow.interest = self.interest(flow);
+        self.decide(flow);
     }
 
-    /// The one place that decides whether a connection can still matter: only counts are kept of one
-    /// whose reader can learn nothing more.
-    fn interest(&self, flow: &Flow<Tracked>) -> Interest {
-        match &flow.user.reader {
-            _ if flow.user.held.is_some() => Interest::Payload,
-            Some(reader) if reader.wants_more() => Interest::Payload,
-            Some(_) => Interest::Counts,
-            None => Interest::Payload,
+    fn connection_closed(
+        &mut self,
+        flow: &mut Flow<Tracked>,
+        at: Evidence,
+        reason: CloseReason,
+        sink: &mut dyn FnMut(Observation),
+    ) {
+        if self.may_park(flow) {
+            self.connection(flow, at, false, sink);
+            return self.park(flow, at, reason);
         }
+        self.end(flow, at, reason, sink);
+    }
+
+    fn end(
+        &mut self,
+        flow: &mut Flow<Tracked>,
+        at: Evidence,
+        reason: CloseReason,
+        sink: &mut dyn FnMut(Observation),
+    ) {
+        self.read(flow, at, StreamEvent::Close(reason), sink);
+        match reason {
+            CloseReason::Fin | CloseReason::Reset => self.api.close(flow.id, at, sink),
+            _ => self.api.forget(flow.id, at, sink),
+        }
+        if let Some(mut shape) = flow.user.shape.take() {
+            let mut tell = shaped(flow.user.first, at, sink);
+            match reason {
+                CloseReason::Fin | CloseReason::Reset => shape.close(&mut tell),
+                _ => shape.forget(&mut tell),
+            }
+        }
+        self.connection(flow, at, true, sink);
+        // The flow lingers to swallow late packets; nothing is told of it any more.
+        flow.user = Tracked::default();
+    }
+
+    /// The one place that decides what of a connection can still matter. Only counts are kept of one
+    /// whose reader can learn nothing more: TLS after its hellos, a protocol that is not read. Of a
+    /// plain HTTP body that nobody looks at (no API call, no file that a build waits for, no download
+    /// of a docker host) the rest is only counted, up to its last byte; the heads are always read.
+    fn decide(&self, flow: &mut Flow<Tracked>) {
+        let Some(reader) = &flow.user.reader else { return };
+        let wanted = flow.user.held.is_some() || reader.wants_more();
+        flow.interest = if wanted { Interest::Payload } else { Interest::Counts };
+        let client = reader.client_direction();
+        let unread = |direction| match reader.plain_body(direction) {
+            Some((exchange, left))
+                if !self.api.reads_body(flow.id, exchange, client == Some(direction)) =>
+            {
+                left
+            }
+            _ => 0,
+        };
+        flow.unread = [Direction::ToResponder, Direction::ToOpener].map(unread);
     }
 
     fn read(
@@ -272,6 +331,7 @@ impl Rest {
         match event {
             StreamEvent::Data { direction, bytes, .. } => reader.data(direction, bytes, &mut each),
             StreamEvent::Gap { direction, len, .. } => reader.gap(direction, len, &mut each),
+            StreamEvent::Unread { direction, len } => reader.unread(direction, len, &mut each),
             StreamEvent::HalfClose { direction } => reader.half_close(direction, &mut each),
             StreamEvent::Datagram { direction, bytes, missing } => {
                 reader.datagram(direction, bytes, missing, &mut each);
@@ -282,6 +342,23 @@ impl Rest {
         flow.user.app = reader.app();
         flow.user.client = reader.client_direction();
         flow.user.reader = Some(reader);
+    }
+
+    fn exported(
+        &mut self,
+        flow: &mut Flow<Tracked>,
+        at: Evidence,
+        direction: Direction,
+        bytes: &[u8],
+        sink: &mut dyn FnMut(Observation),
+    ) {
+        flow.user.app = Some(AppProtocol::Netflow);
+        let exporter = match direction {
+            Direction::ToResponder => flow.opener,
+            Direction::ToOpener => flow.responder,
+        };
+        let datagram = Datagram { exporter, bytes, evidence: at };
+        self.collector.push(&datagram, &mut |told| sink(collected(told)));
     }
 
     fn reader(&self, flow: &Flow<Tracked>) -> Reader {
@@ -451,6 +528,7 @@ fn describe(flow: &Flow<Tracked>, ended: bool) -> Connection {
         via: Via::Packets,
         names: flow.user.names.clone(),
         tunnel: flow.user.tunnel.clone(),
+        exported: None,
         ended,
     }
 }
@@ -462,6 +540,22 @@ fn observed(at: Evidence, first: Option<Evidence>, body: ObservationBody) -> Obs
         evidence.push(at);
     }
     Observation { at: at.timestamp, evidence, body }
+}
+
+/// What the collector tells, as an observation.
+fn collected(told: Told<'_>) -> Observation {
+    match told {
+        Told::Record(record, place) => Observation {
+            at: place.timestamp,
+            evidence: vec![place],
+            body: ObservationBody::FlowRecord(Box::new(*record)),
+        },
+        Told::Connection(connection, evidence) => Observation {
+            at: connection.last,
+            evidence,
+            body: ObservationBody::Connection(*connection),
+        },
+    }
 }
 
 fn note_host(

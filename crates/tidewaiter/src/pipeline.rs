@@ -8,7 +8,7 @@ use tw_model::{Anomaly, Evidence, Observation, ObservationBody, Secrets, SourceI
 use tw_store::{How, Memory};
 use tw_wire::Frame;
 
-use crate::engine::{Counters, Engine, Limits};
+use crate::engine::{Counters, DockerPorts, Engine, Limits};
 use crate::report::case::{Case, Told};
 use crate::settings::Settings;
 
@@ -22,7 +22,9 @@ const ANOMALIES: usize = 10_000;
 pub(crate) struct Pipeline<M> {
     engine: Engine,
     rest: Rest<M>,
+    /// The last frame of each input but that of the latest frame.
     reached: HashMap<SourceId, Evidence>,
+    latest: Option<Evidence>,
     span: Option<(Timestamp, Timestamp)>,
 }
 
@@ -40,9 +42,11 @@ impl<M: Memory> Pipeline<M> {
     /// A run that asks and tells `memory`; facts are recorded as `how`.
     pub(crate) fn new(settings: Settings, memory: M, how: How, secrets: Secrets) -> Self {
         let detector = Detector::new(settings.policy.clone(), settings.environments.clone());
+        let docker_ports = DockerPorts(settings.policy.docker_ports.clone());
+        let limits = Limits { docker_ports, ..Limits::default() };
         let learner = Learner::new(settings.environments.clone());
         Self {
-            engine: Engine::new(Limits::default(), secrets),
+            engine: Engine::new(limits, secrets),
             rest: Rest {
                 detector,
                 learner,
@@ -53,13 +57,18 @@ impl<M: Memory> Pipeline<M> {
                 anomalies: Vec::new(),
             },
             reached: HashMap::new(),
+            latest: None,
             span: None,
         }
     }
 
     /// Takes one frame; `each` sees every observation after it was judged.
     pub(crate) fn push(&mut self, frame: &Frame<'_>, each: &mut dyn FnMut(&str, &Observation)) {
-        self.reached.insert(frame.source, frame.evidence());
+        if let Some(before) = self.latest.replace(frame.evidence())
+            && before.source != frame.source
+        {
+            self.reached.insert(before.source, before);
+        }
         let now = frame.timestamp;
         self.span = Some(match self.span {
             Some((first, last)) => (first.min(now), last.max(now)),
@@ -86,6 +95,7 @@ impl<M: Memory> Pipeline<M> {
         let Rest { detector, memory, anomalies, .. } = rest;
         let mut case = Case { anomalies: std::mem::take(anomalies), ..Case::default() };
         detector.finish(memory, &mut |judgement| case.take(judgement));
+        self.reached.extend(self.latest.map(|latest| (latest.source, latest)));
         let mut reached: Vec<Evidence> = self.reached.into_values().collect();
         reached.sort_by_key(|place| place.source);
         Outcome {
@@ -149,6 +159,7 @@ fn owner(observation: &Observation) -> Option<(std::net::IpAddr, tw_model::Netwo
         ObservationBody::Http(_)
         | ObservationBody::NameAnswer(_)
         | ObservationBody::Tls(_)
+        | ObservationBody::FlowRecord(_)
         | ObservationBody::Anomaly(_) => None,
     }
 }

@@ -1,19 +1,21 @@
 //! What the ledger keeps of traffic: connections, exchanges on them, and names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use tw_model::{
-    Connection, Evidence, FlowId, HttpExchange, NameAnswer, NameOrigin, NetworkTag, Timestamp,
-    TlsHello,
+    Connection, Evidence, FlowId, HttpExchange, NameAnswer, NameOrigin, NetworkTag, Protocol,
+    Timestamp, TlsHello, Transport, Via,
 };
 
-use super::{Inquiry, Ledger, stretch};
+use super::{Held, Inquiry, Ledger, stretch, upsert};
 use crate::Key;
-use crate::environment::Environments;
+use crate::destination::has_carried;
+use crate::environment::{EnvironmentId, Environments};
 use crate::host::{HostAddress, is_unicast};
 use crate::names::{NameRecord, host_of, names_of, normalised, tenant_of};
 use crate::policy::Policy;
+use crate::shape::builds_in_records;
 use crate::sighting::{Exchange, Requested, Sighting};
 
 impl Ledger {
@@ -25,10 +27,15 @@ impl Ledger {
         inquiry: &mut Inquiry<'_>,
     ) {
         self.links.insert(c, &policy.limits, &mut self.counters);
+        if !has_carried(c) {
+            return;
+        }
         let (environment, host) = self.judged_for(c.opener.ip, c.tag, inquiry.environments);
         let sighting = sighting(&mut self.recent, &mut self.held, c.id);
         sighting.environment = Some(environment);
-        if sighting.address.is_none() && is_unicast(c.responder.ip) {
+        let other = |known: &Connection| known.responder.ip != c.responder.ip;
+        let turned = sighting.connection.as_ref().is_some_and(other);
+        if (sighting.address.is_none() || turned) && is_unicast(c.responder.ip) {
             let key = Key::Address(c.responder.ip.to_canonical());
             sighting.address = Some(inquiry.ask(environment, host, key, c.first));
         }
@@ -54,6 +61,44 @@ impl Ledger {
             sighting.tunnel = Some(Requested { host: host_name, port, standing });
         }
         sighting.update(c, evidence);
+        if c.via == Via::Netflow && policy.docker_ports.contains(&c.responder.port) {
+            self.records_of_api(c, evidence, environment_of_daemon(c, inquiry), policy, inquiry);
+        }
+    }
+
+    /// Keeps what records tell of a conversation with a Docker API: it may be, or be part of, a build.
+    fn records_of_api(
+        &mut self,
+        c: &Connection,
+        evidence: &[Evidence],
+        environment: EnvironmentId,
+        policy: &Policy,
+        inquiry: &mut Inquiry<'_>,
+    ) {
+        if c.protocol != Protocol::TCP || c.one_direction() {
+            return;
+        }
+        self.caller((environment, c.opener.ip, c.responder.ip), c.first, policy, inquiry);
+        self.watch(c.responder.ip, c.first, c.last.plus(policy.deploy_window));
+        let held = Held { value: c.clone(), evidence: evidence.to_vec(), environment };
+        let newer = |old: &Connection| (c.ended, c.last) >= (old.ended, old.last);
+        self.counters.calls_lost +=
+            upsert(&mut self.api_records, c.id, held, policy.limits.calls, newer);
+    }
+
+    /// Takes the builds that records show of conversations that nobody could read, in place of those that they showed before: what looked like
+    /// one may have been a piece of something else.
+    pub(super) fn infer_from_records(&mut self, policy: &Policy, inquiry: &mut Inquiry<'_>) {
+        self.builds.retain(|_, held| held.value.transport != Transport::Flow);
+        let read: BTreeSet<_> =
+            self.calls.values().map(|held| (held.value.client, held.value.daemon)).collect();
+        let unread = self
+            .api_records
+            .values()
+            .filter(|held| !read.contains(&(held.value.opener, held.value.responder)));
+        for (build, evidence) in builds_in_records(unread) {
+            self.build(&build, &evidence, policy, inquiry);
+        }
     }
 
     /// Environment and host that an address is judged for: those of the daemon that the link layer
@@ -125,7 +170,7 @@ impl Ledger {
                 ));
             }
         }
-        sighting.exchanges.insert(x.index, exchange);
+        sighting.exchanges.insert(x.index, Box::new(exchange));
     }
 
     pub(super) fn name_answer(
@@ -163,8 +208,9 @@ impl Ledger {
         let (environment, host) = self.judged_for(hello.client.ip, tag, inquiry.environments);
         let sighting = sighting(&mut self.recent, &mut self.held, hello.flow);
         if sighting.sni.is_none() {
-            sighting.sni =
-                Some(inquiry.name(environment, host, name, NameOrigin::Sni, hello.server.ip, at));
+            let server = hello.server.ip;
+            let asked = inquiry.name(environment, host, name, NameOrigin::Sni, server, at);
+            sighting.sni = Some(Box::new(asked));
         }
     }
 
@@ -192,10 +238,14 @@ impl Ledger {
     }
 }
 
+fn environment_of_daemon(c: &Connection, inquiry: &Inquiry<'_>) -> EnvironmentId {
+    inquiry.environments.id_of(c.responder.ip.to_canonical(), c.tag)
+}
+
 /// The connection where it stands, or a new one among the recent.
 fn sighting<'a>(
-    recent: &'a mut BTreeMap<FlowId, Sighting>,
-    held: &'a mut BTreeMap<FlowId, Sighting>,
+    recent: &'a mut BTreeMap<FlowId, Box<Sighting>>,
+    held: &'a mut BTreeMap<FlowId, Box<Sighting>>,
     id: FlowId,
 ) -> &'a mut Sighting {
     match held.get_mut(&id) {

@@ -54,9 +54,10 @@ pub(super) fn judge(scene: &Scene<'_>, drafts: &mut Drafts) {
             techniques: vec!["T1613"],
             title: format!("{client} explored the Docker API of {daemon}"),
             summary: format!(
-                "From {} on, it read {} within minutes. The caller {}.",
+                "From {} on, {client} read {} from the Docker API at {} within minutes. The caller {}.",
                 crate::text::moment(first.value.started),
                 crate::text::list(&routes, 8),
+                first.value.daemon,
                 standing(&caller)
             ),
             about_caller: true,

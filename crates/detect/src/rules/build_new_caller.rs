@@ -7,16 +7,18 @@ use crate::draft::Drafts;
 use crate::freshness::Level;
 use crate::plain::{Plain, standing};
 use crate::scene::Scene;
-use crate::window::Owner;
+use crate::severity::is_sampling;
 
 pub(super) fn judge(scene: &Scene<'_>, drafts: &mut Drafts) {
-    for (index, maker) in scene.makers.iter().enumerate() {
+    let certain = scene.makers.iter().enumerate().filter(|(_, maker)| !maker.is_doubtful());
+    for (index, maker) in certain {
         let caller = scene.caller(maker.environment, maker.client, maker.daemon.ip);
         if caller.is_known_builder || (caller.level == Level::Unknown && !caller.outside) {
             continue;
         }
+        let sampled = maker.is_inferred() && maker.caveats.iter().copied().any(is_sampling);
         let severity = match (caller.is_new(), caller.outside) {
-            (true, true) => Severity::Medium,
+            (true, true) if !sampled => Severity::Medium,
             _ => Severity::Low,
         };
         let summary = format!(
@@ -27,29 +29,17 @@ pub(super) fn judge(scene: &Scene<'_>, drafts: &mut Drafts) {
             crate::text::moment(maker.started),
             standing(&caller)
         );
-        let plain = Plain {
-            rule: Rule::BuildNewCaller,
-            subject: maker.client.to_string(),
-            environment: maker.environment,
-            host: maker.host,
-            docker_host: maker.daemon.ip,
-            client: maker.client,
-            client_port: maker.client_port,
-            at: maker.started,
-            last: maker.ended,
-            severity,
-            techniques: vec!["T1612"],
-            title: format!(
-                "A caller that is no builder here, {}, made an image on docker host {}",
-                maker.client, maker.daemon.ip
-            ),
-            summary,
-            about_caller: true,
-            builds: vec![maker.id.clone()],
-            caveats: maker.caveats.iter().copied().collect(),
-            owner: Some(Owner::Maker(index)),
-            evidence: maker.evidence,
+        let who = match caller.level {
+            Level::Unknown => "A caller of which nothing is known",
+            _ => "A caller that is no builder there",
         };
+        let title = format!(
+            "{who}, {}, asked docker host {} for {}",
+            maker.client,
+            maker.daemon.ip,
+            maker.title()
+        );
+        let plain = Plain::of_maker((index, maker), Rule::BuildNewCaller, severity, title, summary);
         drafts.add(plain.into_draft(scene));
     }
 }

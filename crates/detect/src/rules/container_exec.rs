@@ -33,8 +33,10 @@ pub(super) fn judge(scene: &Scene<'_>, drafts: &mut Drafts) {
                 severity: severity_by_caller(&caller),
                 techniques: vec!["T1609"],
                 title: format!(
-                    "{} executed a command in a container on docker host {}",
-                    event.client, event.daemon.ip
+                    "{} executed a command in container {} on docker host {}",
+                    event.client,
+                    life.title(),
+                    event.daemon.ip
                 ),
                 summary: format!(
                     "In container {} {command}. The caller {}.",

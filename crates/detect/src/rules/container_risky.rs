@@ -39,7 +39,7 @@ pub(super) fn judge(scene: &Scene<'_>, drafts: &mut Drafts) {
             severity: severity(&caller, escapes, life.was_started()),
             techniques,
             title: format!(
-                "{} made container {} on docker host {}, which reaches the host",
+                "{} made container {}, which reaches the host, on docker host {}",
                 event.client,
                 life.title(),
                 event.daemon.ip

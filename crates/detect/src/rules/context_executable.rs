@@ -8,7 +8,6 @@ use crate::maker::Source;
 use crate::plain::{Plain, standing};
 use crate::scene::Scene;
 use crate::text::list;
-use crate::window::Owner;
 
 pub(super) fn judge(scene: &Scene<'_>, drafts: &mut Drafts) {
     for (index, maker) in scene.makers.iter().enumerate() {
@@ -19,34 +18,18 @@ pub(super) fn judge(scene: &Scene<'_>, drafts: &mut Drafts) {
             continue;
         }
         let severity = if caller.is_new() { Severity::Medium } else { Severity::Low };
-        let plain = Plain {
-            rule: Rule::ContextExecutable,
-            subject: maker.client.to_string(),
-            environment: maker.environment,
-            host: maker.host,
-            docker_host: maker.daemon.ip,
-            client: maker.client,
-            client_port: maker.client_port,
-            at: maker.started,
-            last: maker.ended,
-            severity,
-            techniques: vec!["T1612"],
-            title: format!(
-                "{} sent programs with a build to docker host {}",
-                maker.client, maker.daemon.ip
-            ),
-            summary: format!(
-                "The context of {} holds files that begin like programs or scripts: {}. The caller {}.",
-                maker.title(),
-                list(executables, 5),
-                standing(&caller)
-            ),
-            about_caller: true,
-            builds: vec![maker.id.clone()],
-            caveats: maker.caveats.iter().copied().collect(),
-            owner: Some(Owner::Maker(index)),
-            evidence: maker.evidence,
-        };
+        let title = format!(
+            "{} sent programs with a build to docker host {}",
+            maker.client, maker.daemon.ip
+        );
+        let summary = format!(
+            "The context of {} holds files that begin like programs or scripts: {}. The caller {}.",
+            maker.title(),
+            list(executables, 5),
+            standing(&caller)
+        );
+        let plain =
+            Plain::of_maker((index, maker), Rule::ContextExecutable, severity, title, summary);
         drafts.add(plain.into_draft(scene));
     }
 }

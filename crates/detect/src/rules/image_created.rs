@@ -2,20 +2,24 @@
 //! that are no known builders; by known builders it is information.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use tw_model::{Outcome, Rule, Severity, Timestamp};
 
 use crate::draft::Drafts;
+use crate::environment::EnvironmentId;
 use crate::host::HostId;
 use crate::plain::{Plain, standing};
 use crate::scene::Scene;
 use crate::text::list;
-use crate::window::Owner;
 
 pub(super) fn judge(scene: &Scene<'_>, drafts: &mut Drafts) {
     let mut strangers: BTreeMap<HostId, Vec<Timestamp>> = BTreeMap::new();
+    let mut counts: BTreeMap<(EnvironmentId, IpAddr, IpAddr), usize> = BTreeMap::new();
     for maker in scene.makers.iter().filter(|m| made_one(m)) {
+        let told = usize::from(maker.outcome == Outcome::Succeeded);
+        *counts.entry((maker.environment, maker.daemon.ip, maker.client)).or_default() += told;
         let caller = scene.caller(maker.environment, maker.client, maker.daemon.ip);
         if !caller.is_known_builder {
             strangers.entry(maker.host).or_default().push(maker.started);
@@ -30,35 +34,29 @@ pub(super) fn judge(scene: &Scene<'_>, drafts: &mut Drafts) {
             (false, false) => Severity::Low,
         };
         let tags = if maker.tags.is_empty() { "no name".to_owned() } else { list(maker.tags, 3) };
-        let plain = Plain {
-            rule: Rule::ImageCreated,
-            subject: maker.client.to_string(),
-            environment: maker.environment,
-            host: maker.host,
-            docker_host: maker.daemon.ip,
-            client: maker.client,
-            client_port: maker.client_port,
-            at: maker.started,
-            last: maker.ended,
-            severity,
-            techniques: vec!["T1612"],
-            title: format!(
-                "Images were made on docker host {} for {}",
-                maker.daemon.ip, maker.client
-            ),
-            summary: format!(
-                "The daemon at {} made an image ({tags}) for {} at {}. The caller {}. Callers that are no known builders made {made} on this host within 24 hours.",
-                maker.daemon,
-                maker.client,
-                crate::text::moment(maker.started),
-                standing(&caller)
-            ),
-            about_caller: true,
-            builds: vec![maker.id.clone()],
-            caveats: maker.caveats.iter().copied().collect(),
-            owner: Some(Owner::Maker(index)),
-            evidence: maker.evidence,
+        let asked = (maker.environment, maker.daemon.ip, maker.client);
+        let (client, host) = (maker.client, maker.daemon.ip);
+        let title = match counts.get(&asked) {
+            Some(count) if *count > 1 => {
+                format!("{count} images were made on docker host {host} for {client}")
+            }
+            _ if maker.outcome == Outcome::Unknown => {
+                format!("An image was asked for by {client} on docker host {host}")
+            }
+            _ => format!("An image was made on docker host {host} for {client}"),
         };
+        let (verb, by) = match maker.outcome {
+            Outcome::Unknown => ("was asked for an image", "by"),
+            _ => ("made an image", "for"),
+        };
+        let images = if made == 1 { "1 image".to_owned() } else { format!("{made} images") };
+        let summary = format!(
+            "The daemon at {} {verb} ({tags}) {by} {client} at {}. The caller {}. Callers that are no known builders asked for {images} on this host within 24 hours.",
+            maker.daemon,
+            crate::text::moment(maker.started),
+            standing(&caller)
+        );
+        let plain = Plain::of_maker((index, maker), Rule::ImageCreated, severity, title, summary);
         drafts.add(plain.into_draft(scene));
     }
 }

@@ -167,8 +167,12 @@ fn draft(
         timestamp: contact.at,
         rule: Rule::RegistryNew,
         title: format!(
-            "Docker host {} used an unfamiliar registry at {}",
+            "Docker host {} used {} at {}",
             trigger.daemon.ip,
+            match contact.freshness.level {
+                Level::Unknown => "a registry of which nothing is known,",
+                _ => "an unfamiliar registry",
+            },
             printable(&place, 120)
         ),
         summary,
@@ -225,6 +229,11 @@ fn transfers<'s, 'a>(
 fn subject_words(scene: &Scene<'_>, contacts: &[&Contact<'_>], trigger: &Trigger<'_>) -> String {
     let images: BTreeSet<String> = transfers(scene, trigger).map(Transfer::shown).collect();
     let images: Vec<String> = images.into_iter().collect();
+    if let [image] = images.as_slice()
+        && trigger.title.ends_with(&format!(" of {image}"))
+    {
+        return String::new();
+    }
     if !images.is_empty() {
         return format!(" for {}", list(&images, 3));
     }

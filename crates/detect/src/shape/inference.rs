@@ -29,7 +29,7 @@ pub(crate) fn inferred(shape: &TlsShape) -> Option<Build> {
         frontend: Frontend::Inferred,
         transport: Transport::Rest,
         tls: true,
-        inference: Some(Inference { ja4: shape.ja4.clone(), signs }),
+        inference: Some(Inference { ja4: shape.ja4.clone(), signs, doubtful: false }),
         api_version: None,
         user_agent: None,
         tags: Vec::new(),

@@ -4,6 +4,8 @@
 mod inference;
 mod lines;
 mod meter;
+mod records;
 
 pub(crate) use inference::inferred;
 pub use meter::ShapeMeter;
+pub(crate) use records::builds as builds_in_records;

@@ -142,6 +142,7 @@ pub fn connection(id: u64, from: &str, to: &str, port: u16, start: f64) -> Conne
         via: Via::Packets,
         names: Vec::new(),
         tunnel: None,
+        exported: None,
         ended: true,
     }
 }

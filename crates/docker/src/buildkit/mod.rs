@@ -169,6 +169,10 @@ impl Buildkit {
             return;
         }
         if head.version != HttpVersion::Http2 {
+            // Its answers are read even where no request on it is.
+            if head.method == "POST" && head.target.ends_with("/grpc") {
+                self.conn(conn.flow, at, sink);
+            }
             return;
         }
         let Some(method) = Method::of(&head.target) else {

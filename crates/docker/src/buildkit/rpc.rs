@@ -107,7 +107,7 @@ impl Rpc {
             HttpEventKind::RequestBody(bytes) => {
                 request.push(bytes, room, &mut |message, _| call.asked(message, at, hub));
             }
-            HttpEventKind::RequestGap(len) => {
+            HttpEventKind::RequestGap(len) | HttpEventKind::RequestUnread(len) => {
                 request.gap(len, room, &mut |message, _| call.asked(message, at, hub));
                 call.gap(hub);
             }
@@ -122,7 +122,7 @@ impl Rpc {
             HttpEventKind::ResponseBody(bytes) => {
                 response.push(bytes, room, &mut |m, whole| call.answered(m, whole, at, hub));
             }
-            HttpEventKind::ResponseGap(len) => {
+            HttpEventKind::ResponseGap(len) | HttpEventKind::ResponseUnread(len) => {
                 response.gap(len, room, &mut |m, whole| call.answered(m, whole, at, hub));
                 call.gap(hub);
             }

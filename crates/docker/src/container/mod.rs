@@ -57,6 +57,8 @@ enum Kind {
     ExecStart,
     /// What is asked of the container was cut off; the answer may tell.
     Begun,
+    /// Only the answer was seen, and may tell.
+    Answered,
 }
 
 /// One call about a container.
@@ -119,6 +121,25 @@ impl ContainerCall {
         Some(call)
     }
 
+    /// A call of which only the answer is seen.
+    pub(crate) fn from_answer(api: &ApiCall) -> Self {
+        Self {
+            kind: Kind::Answered,
+            libpod: false,
+            host: host_key(api.daemon, api.tag),
+            reference: String::new(),
+            cut: false,
+            new_name: None,
+            body: Collected::new(0),
+            answer: Collected::new(MAX_ANSWER),
+            event: blank_event(api, ContainerAction::Create),
+            created: None,
+            request_read: true,
+            ready: false,
+            settled: false,
+        }
+    }
+
     /// Bytes of the request's body.
     pub(crate) fn request_body(&mut self, bytes: &[u8]) {
         match self.kind {
@@ -158,6 +179,13 @@ impl ContainerCall {
         !bytes.is_empty() && !parsed.whole
     }
 
+    /// The request is over: its answer may not come before other calls name the container.
+    pub(crate) fn announce(&self, memory: &mut Memory) {
+        if let (Some(created), false) = (&self.created, self.settled) {
+            memory.learn_container(self.host, None, Arc::clone(created));
+        }
+    }
+
     /// The answer's status.
     pub(crate) fn response_head(&mut self, status: u16, at: Timestamp) {
         self.event.status = Some(status);
@@ -167,7 +195,8 @@ impl ContainerCall {
     /// Bytes of the answer's body.
     pub(crate) fn response_body(&mut self, bytes: &[u8], at: Timestamp) {
         self.event.ended = at;
-        if matches!(self.kind, Kind::Create | Kind::ExecCreate | Kind::Wait) {
+        let told = self.kind == Kind::Answered && self.event.status == Some(201);
+        if told || matches!(self.kind, Kind::Create | Kind::ExecCreate | Kind::Wait) {
             self.answer.push(bytes);
         }
     }
@@ -180,6 +209,9 @@ impl ContainerCall {
         self.settled = true;
         let status = self.event.status;
         if status.is_some_and(|status| status >= 400) {
+            if let Some(created) = &self.created {
+                memory.unlearn_container(self.host, created);
+            }
             return;
         }
         let answer = Json::read(&self.answer.take()).value;
@@ -204,6 +236,7 @@ impl ContainerCall {
                 }
             }
             Kind::Begun => self.settle_begun(status, memory),
+            Kind::Answered => self.settle_answered(id, answer.field("Warnings").is_some(), memory),
             Kind::Wait => {
                 // The head of this answer comes at once; its body when the container has ended, or
                 // with -1 and an error when the caller waits no longer.
@@ -213,6 +246,19 @@ impl ContainerCall {
                 self.ready = exited;
             }
             _ => {}
+        }
+    }
+
+    /// Docker Engine API v1.43, ContainerCreate (`Id` and `Warnings`) and ContainerExec (`Id`).
+    fn settle_answered(&mut self, id: Option<String>, warnings: bool, memory: &mut Memory) {
+        let is_id = |id: &String| id.len() == 64 && id.bytes().all(|b| b.is_ascii_hexdigit());
+        let Some(id) = id.filter(is_id) else { return };
+        self.ready = true;
+        if warnings {
+            memory.learn_container(self.host, Some(id.clone()), Arc::default());
+            self.event.container_id = Some(id);
+        } else {
+            self.event.action = ContainerAction::Exec;
         }
     }
 
@@ -279,6 +325,9 @@ impl ContainerCall {
             return;
         }
         self.event.container_id = Some(self.reference.trim_start_matches('/').to_owned());
+        if !memory.knows(self.host, &self.reference) {
+            memory.adopt(self.host, &self.reference);
+        }
         let Some((id, created)) = memory.container(self.host, &self.reference) else { return };
         if let Some(id) = id {
             self.event.container_id = Some(id);
@@ -348,7 +397,7 @@ fn kind_of(api: &ApiCall, target: &Target) -> Option<Kind> {
 
 const fn action_of(kind: Kind) -> ContainerAction {
     match kind {
-        Kind::Create | Kind::Rename => ContainerAction::Create,
+        Kind::Create | Kind::Rename | Kind::Answered => ContainerAction::Create,
         Kind::Start | Kind::Begun => ContainerAction::Start,
         Kind::Stop | Kind::Wait => ContainerAction::Stop,
         Kind::Remove => ContainerAction::Remove,

@@ -35,14 +35,14 @@ enum Progress {
 fn follow(messages: &mut BTreeMap<(u64, bool), Progress>, http: &HttpEvent<'_>) {
     let (is_response, at_most, next) = match http.kind {
         HttpEventKind::RequestHead(_) => (false, Progress::Nothing, Progress::Body),
-        HttpEventKind::RequestBody(_) | HttpEventKind::RequestGap(_) => {
-            (false, Progress::Body, Progress::Body)
-        }
+        HttpEventKind::RequestBody(_)
+        | HttpEventKind::RequestGap(_)
+        | HttpEventKind::RequestUnread(_) => (false, Progress::Body, Progress::Body),
         HttpEventKind::RequestEnd(_) => (false, Progress::Body, Progress::End),
         HttpEventKind::ResponseHead(_) => (true, Progress::Nothing, Progress::Body),
-        HttpEventKind::ResponseBody(_) | HttpEventKind::ResponseGap(_) => {
-            (true, Progress::Body, Progress::Body)
-        }
+        HttpEventKind::ResponseBody(_)
+        | HttpEventKind::ResponseGap(_)
+        | HttpEventKind::ResponseUnread(_) => (true, Progress::Body, Progress::Body),
         HttpEventKind::ResponseEnd(_) => (true, Progress::Body, Progress::End),
         _ => return,
     };

@@ -102,6 +102,9 @@ fn follow(flow: &mut Flow<Followed>, _: Evidence, event: StreamEvent<'_>) {
         StreamEvent::Data { direction, offset, bytes } => {
             told.hand_on(direction, offset, bytes.len() as u64);
         }
+        StreamEvent::Unread { direction, len } => {
+            told.hand_on(direction, told.next[direction.index()], len);
+        }
         StreamEvent::Gap { direction, offset, len } => told.hand_on(direction, offset, len),
         StreamEvent::HalfClose { direction } => told.ended[direction.index()] = true,
         StreamEvent::Close(_) => told.closed = true,

@@ -76,6 +76,21 @@ impl Body {
         });
     }
 
+    /// Bytes that come next, are data of this body as they stand, and are not its last: the last
+    /// byte is always read, so that the end is told with the packet that brought it.
+    pub(crate) const fn plain_left(&self) -> u64 {
+        if self.untouched || self.lost || self.codings.is_some() {
+            return 0;
+        }
+        self.framing.left().saturating_sub(1)
+    }
+
+    /// Bytes that were there and that nobody wanted to see; at most `plain_left`.
+    pub(crate) fn unread(&mut self, place: Place, len: u64, out: &mut Out<'_>) {
+        let (inside, _) = self.framing.skip(len);
+        out.http(self.exchange, place.request_direction, place.unread(inside));
+    }
+
     /// Missing bytes. Returns those that come after this body, and whether the end is still known.
     pub(crate) fn gap(&mut self, place: Place, len: u64, out: &mut Out<'_>) -> (u64, bool) {
         let (inside, known) = self.framing.skip(len);
@@ -120,6 +135,13 @@ impl Place {
         match self.role {
             Role::Request => HttpEventKind::RequestGap(len),
             Role::Response => HttpEventKind::ResponseGap(len),
+        }
+    }
+
+    const fn unread(self, len: u64) -> HttpEventKind<'static> {
+        match self.role {
+            Role::Request => HttpEventKind::RequestUnread(len),
+            Role::Response => HttpEventKind::ResponseUnread(len),
         }
     }
 

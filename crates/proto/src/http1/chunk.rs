@@ -101,6 +101,14 @@ impl Chunked {
         }
     }
 
+    /// Bytes that are left of the chunk that is being read.
+    pub(crate) const fn left(&self) -> u64 {
+        match self.state {
+            State::Data(left) => left,
+            _ => 0,
+        }
+    }
+
     /// Missing bytes: true when all of them were inside one chunk's data and the line end after it.
     pub(crate) const fn skip(&mut self, len: u64) -> bool {
         match self.state {

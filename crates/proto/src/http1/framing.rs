@@ -40,6 +40,16 @@ impl Framing {
         if let Self::Chunked(chunked) = self { Some(chunked) } else { None }
     }
 
+    /// Bytes that come next and are certainly plain data of this body.
+    pub(crate) const fn left(&self) -> u64 {
+        match self {
+            Self::None => 0,
+            Self::Length(left) => *left,
+            Self::Chunked(chunked) => chunked.left(),
+            Self::UntilClose => u64::MAX,
+        }
+    }
+
     /// Missing bytes: how many of them certainly belong to this body, and whether the body's end
     /// is still known.
     pub(crate) fn skip(&mut self, len: u64) -> (u64, bool) {

@@ -130,6 +130,26 @@ impl Http1 {
         }
     }
 
+    /// The exchange whose body comes next in that direction, and how much of it need not be read
+    /// to read on.
+    pub(crate) fn plain_body(&self, direction: Direction) -> Option<(u64, u64)> {
+        let side = match self.role(direction) {
+            Role::Request => &self.requests,
+            Role::Response => &self.responses,
+        };
+        let Phase::Body(body) = &side.phase else { return None };
+        Some((body.exchange, body.plain_left())).filter(|(_, left)| *left > 0)
+    }
+
+    /// So many bytes of what `plain_body` told were there and not handed in.
+    pub(crate) fn unread(&mut self, direction: Direction, len: u64, out: &mut Out<'_>) {
+        let role = self.role(direction);
+        let place = self.place(role);
+        if let Phase::Body(body) = &mut self.side(role).phase {
+            body.unread(place, len, out);
+        }
+    }
+
     pub(crate) fn half_close(&mut self, direction: Direction, out: &mut Out<'_>) {
         let role = self.role(direction);
         let side = self.side(role);

@@ -7,7 +7,7 @@ use tw_model::AnomalyKind;
 use crate::http::fields::list;
 use crate::limits::length;
 use crate::out::Out;
-use crate::{RequestHead, Upgrade};
+use crate::{Extent, RequestHead, Upgrade};
 
 /// A request without its response, as far as the response's meaning depends on it.
 #[derive(Clone, Debug)]
@@ -34,7 +34,7 @@ impl Pending {
             head: head.method == "HEAD",
             connect,
             post: head.method == "POST",
-            upgrade: upgrade(list(&head.headers, "upgrade")),
+            upgrade: upgrade(list(&head.headers, "upgrade")).or_else(|| cut_upgrade(head)),
             expects_continue: list(&head.headers, "expect").any(expects),
             target: connect.then(|| head.target.clone()),
         }
@@ -44,6 +44,14 @@ impl Pending {
     pub(crate) const fn decides(&self) -> bool {
         self.connect || self.upgrade.is_some()
     }
+}
+
+/// Where the fields were cut off: two calls of Docker always become HTTP/2 (Docker Engine API v1.43,
+/// Session; observed: buildx 0.32, `/grpc`). What the answer itself says comes first.
+fn cut_upgrade(head: &RequestHead) -> Option<Upgrade> {
+    let is_session = head.target.ends_with("/session") || head.target.ends_with("/grpc");
+    let becomes_http2 = head.extent == Extent::Fields && head.method == "POST" && is_session;
+    becomes_http2.then_some(Upgrade::H2c)
 }
 
 /// RFC 9110 §7.8: the first protocol of the `Upgrade` field that is known here.

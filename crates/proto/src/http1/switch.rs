@@ -10,7 +10,7 @@ use crate::http2::looks_like_frames;
 use crate::level::{Next, Switch};
 use crate::out::Out;
 use crate::probe::{PREFACE, Verdict, probe};
-use crate::{BodyEnd, HttpEventKind, ResponseHead, Upgrade};
+use crate::{BodyEnd, Extent, HttpEventKind, ResponseHead, Upgrade};
 
 impl Http1 {
     /// Does this response end HTTP/1 on the connection? Tells so, if it does.
@@ -32,7 +32,9 @@ impl Http1 {
             let becomes = answered.or(asked).unwrap_or(Upgrade::Other);
             self.leave(exchange, becomes, out);
             if becomes == Upgrade::H2c {
-                self.switch = Some(Switch::new(Next::Http2(false)));
+                // What is left of a head that was cut is no frame.
+                let joined = head.extent != Extent::Whole;
+                self.switch = Some(Switch::new(Next::Http2(joined)));
             }
         } else if is_hijacked(head, pending) {
             self.leave(exchange, Upgrade::Tcp, out);

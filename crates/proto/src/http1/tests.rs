@@ -6,7 +6,7 @@ use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
 use crate::testing::{
     DOWN, Feed, Random, UP, down, read, read_at_every_cut, read_midstream, read_with, reader, up,
 };
-use crate::{HttpEventKind, Limits};
+use crate::{Event, HttpEventKind, Limits};
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
@@ -586,7 +586,7 @@ fn fields_beyond_the_limit_are_dropped_but_not_those_that_frame() {
     let mut reader = reader(80, Limits::default());
     let mut told = Vec::new();
     reader.data(UP, &wire, &mut |event| {
-        if let crate::Event::Http(http) = &event
+        if let Event::Http(http) = &event
             && let HttpEventKind::RequestHead(head) = http.kind
         {
             headers = headers.max(head.headers.len());
@@ -619,7 +619,7 @@ fn a_long_request_line_is_read_however_it_comes() {
         let mut reader = reader(2375, Limits::default());
         for part in line.as_bytes().chunks(segment) {
             reader.data(UP, part, &mut |event| {
-                if let crate::Event::Http(http) = event
+                if let Event::Http(http) = event
                     && let HttpEventKind::RequestHead(head) = http.kind
                 {
                     assert_eq!(head.target.len(), 1_000_009);
@@ -638,7 +638,7 @@ fn folded_fields_and_odd_spacing() {
     let wire =
         b"GET http://u:p@a.example:8080/x?y HTTP/1.1\r\nnocolon\r\nX-Long : a\r\n\tb\r\n c\r\n\r\n";
     reader(80, Limits::default()).data(UP, wire, &mut |event| {
-        if let crate::Event::Http(http) = event
+        if let Event::Http(http) = event
             && let HttpEventKind::RequestHead(head) = http.kind
         {
             host = head.authority.clone();
@@ -688,4 +688,83 @@ fn mutated_traffic_never_panics() {
         read(&mutated);
         read_midstream(&mutated);
     }
+}
+
+/// Feeds everything in pieces of `size` bytes, but only counts pieces that lie in a plain body.
+fn read_unread(feeds: &[Feed], size: usize) -> (Vec<String>, u64) {
+    let mut reader = reader(2375, Limits::default());
+    let mut lines = Vec::new();
+    let mut spared = 0;
+    for feed in feeds {
+        let Feed::Data(direction, bytes) = feed else { continue };
+        for piece in bytes.chunks(size) {
+            let len = u64::try_from(piece.len()).unwrap();
+            let plain = reader.plain_body(*direction).is_some_and(|(_, left)| left >= len);
+            let mut each = |event: Event<'_>| {
+                if let Event::Http(http) = event {
+                    match http.kind {
+                        HttpEventKind::RequestUnread(len) | HttpEventKind::ResponseUnread(len) => {
+                            spared += len;
+                        }
+                        HttpEventKind::RequestBody(_) | HttpEventKind::ResponseBody(_) => {}
+                        kind => lines.push(format!("{} {kind:?}", http.exchange)),
+                    }
+                }
+            };
+            if plain {
+                reader.unread(*direction, len, &mut each);
+            } else {
+                reader.data(*direction, piece, &mut each);
+            }
+        }
+    }
+    (lines, spared)
+}
+
+#[test]
+fn bodies_that_are_only_counted_end_where_they_would_have() {
+    let body = "x".repeat(300);
+    let feeds = [
+        up(format!("POST /a HTTP/1.1\r\nContent-Length: 300\r\n\r\n{body}")),
+        down(format!("HTTP/1.1 200 OK\r\nContent-Length: 300\r\n\r\n{body}")),
+        up("GET /b HTTP/1.1\r\n\r\n"),
+        down(format!(
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n12c\r\n{body}\r\n12c\r\n{body}\r\n0\r\n\r\n"
+        )),
+        up("GET /c HTTP/1.1\r\n\r\n"),
+        down(format!("HTTP/1.1 200 OK\r\n\r\n{body}")),
+    ];
+    let (all, none) = read_unread(&feeds, usize::MAX);
+    assert_eq!(none, 0);
+    for size in [1, 7, 64, 100] {
+        let (lines, spared) = read_unread(&feeds, size);
+        assert_eq!(lines, all, "pieces of {size}");
+        assert!(spared > 600, "pieces of {size} spared {spared}");
+    }
+}
+
+#[test]
+fn coded_bodies_are_not_plain() {
+    let mut reader = reader(2375, Limits::default());
+    let wire = response("gzip", &gzip(&[b'x'; 40_000]));
+    let (head, _) = wire.split_at(wire.len() - 10);
+    reader.data(DOWN, head, &mut |_| {});
+    assert_eq!(reader.plain_body(DOWN), None);
+}
+
+#[test]
+fn a_cut_session_becomes_http2() {
+    let settings = b"\0\0\0\x04\0\0\0\0\0";
+    let lines = read(&[
+        up("POST /session HTTP/1.1\r\nHost: h"),
+        Feed::Gap(UP, 300),
+        down("HTTP/1.1 101 Switching Proto"),
+        Feed::Gap(DOWN, 6),
+        down("Connection"),
+        down(": Upgrade\r\n\r\n"),
+        down([crate::probe::PREFACE, settings].concat()),
+        down(b"\0\0\x06\x01\x05\0\0\0\x01\x82\x86\x84\x41\x01h"),
+    ]);
+    assert!(lines.contains(&"0 upgraded H2c".to_owned()), "{lines:?}");
+    assert!(lines.iter().any(|line| line.starts_with("1 > GET / HTTP/2")), "{lines:?}");
 }

@@ -3,10 +3,10 @@
 use tw_model::{AnomalyKind, ConnectionState, Evidence};
 
 use super::Table;
+use crate::CloseReason;
 use crate::pool::Slot;
-use crate::step::{Sink, Step};
+use crate::step::{Sink, Step, close};
 use crate::tcp::Outcome;
-use crate::{CloseReason, StreamEvent};
 
 impl<S: Default> Table<S> {
     pub(super) fn tick<F: Sink<S>>(&mut self, now: u64, sink: &mut F) {
@@ -64,7 +64,7 @@ impl<S: Default> Table<S> {
         if let Outcome::Ends(reason) = outcome {
             entry.closed = true;
             entry.tcp.forget_tails(&mut self.counters);
-            sink(&mut entry.flow, entry.evidence, StreamEvent::Close(reason));
+            close(&mut entry.flow, entry.evidence, reason, sink);
             self.pool.touch(slot, now);
             return;
         }
@@ -116,7 +116,7 @@ impl<S: Default> Table<S> {
         if evicted && (!attempt || step.counters.flows_evicted.is_power_of_two()) {
             step.anomaly(AnomalyKind::FlowEvicted);
         }
-        step.emit(StreamEvent::Close(reason));
+        close(step.flow, step.evidence, reason, step.sink);
         entry.tcp.forget_tails(&mut self.counters);
     }
 }

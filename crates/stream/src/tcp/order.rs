@@ -156,7 +156,9 @@ impl Side {
         let new = slice(&held.bytes, at, self.next, end);
         let offset = self.next - self.start;
         if end > self.next {
-            self.keep(step, new);
+            if step.wants(direction, length(new)) {
+                self.keep(step, new);
+            }
             self.next = end;
             step.data(direction, offset, new, held.evidence);
         }
@@ -175,7 +177,9 @@ impl Side {
         if bytes.is_empty() {
             return;
         }
-        self.keep(step, bytes);
+        if step.wants(direction, length(bytes)) {
+            self.keep(step, bytes);
+        }
         let offset = self.next - self.start;
         self.next = self.next.saturating_add(length(bytes));
         step.data(direction, offset, bytes, step.evidence);

@@ -6,7 +6,6 @@ use tw_model::Direction;
 
 use super::hole::Hole;
 use super::tail::Tail;
-use crate::StreamEvent;
 use crate::step::{Sink, Step};
 
 /// Reassembly of one direction.
@@ -207,7 +206,7 @@ impl Side {
                 step.counters.release(hole.charged());
                 step.counters.after_fin_bytes += hole.bytes();
             }
-            step.emit(StreamEvent::HalfClose { direction });
+            step.half_close(direction);
         }
     }
 

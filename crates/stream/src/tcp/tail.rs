@@ -24,9 +24,6 @@ impl Tail {
             self.bytes.clear();
             self.base = position.max(end.saturating_sub(SIZE));
         }
-        if self.bytes.capacity() == 0 {
-            self.bytes.reserve_exact(CAPACITY);
-        }
         let mut at = position.max(self.base);
         self.end = end;
         while at < end {
@@ -34,6 +31,7 @@ impl Tail {
             let until = end.min(at + (SIZE - index));
             let piece = slice(bytes, position, at, until);
             if index == length(&self.bytes) {
+                self.make_room(piece.len());
                 self.bytes.extend_from_slice(piece);
             } else {
                 // Here the ring is full, so that what is there is as long as the piece.
@@ -43,6 +41,16 @@ impl Tail {
                 }
             }
             at = until;
+        }
+    }
+
+    /// Grows as needed and never beyond the ring: most directions carry a few hundred bytes.
+    fn make_room(&mut self, more: usize) {
+        let needed = self.bytes.len().saturating_add(more);
+        let capacity = self.bytes.capacity();
+        if needed > capacity {
+            let wanted = needed.max(capacity.saturating_mul(2).min(CAPACITY));
+            self.bytes.reserve_exact(wanted.saturating_sub(self.bytes.len()));
         }
     }
 

@@ -81,6 +81,7 @@ pub enum Told {
     Open,
     Data(Direction, u64, Vec<u8>),
     Gap(Direction, u64, u64),
+    Unread(Direction, u64),
     HalfClose(Direction),
     Datagram(Direction, Vec<u8>, u32),
     Anomaly(AnomalyKind),
@@ -94,6 +95,7 @@ impl From<StreamEvent<'_>> for Told {
             StreamEvent::Data { direction, offset, bytes } => {
                 Self::Data(direction, offset, bytes.to_vec())
             }
+            StreamEvent::Unread { direction, len } => Self::Unread(direction, len),
             StreamEvent::Gap { direction, offset, len } => Self::Gap(direction, offset, len),
             StreamEvent::HalfClose { direction } => Self::HalfClose(direction),
             StreamEvent::Datagram { direction, bytes, missing } => {

@@ -38,13 +38,13 @@ pub(crate) enum Command {
 #[derive(clap::Args, Debug)]
 pub(crate) struct Place {
     /// Folder of the store
-    #[arg(long, value_name = "DIR", env = "TIDEWAITER_DATA_DIR")]
+    #[arg(long, value_name = "DIR", env = "TIDEWAITER_DATA_DIR", global = true)]
     pub(crate) data_dir: Option<PathBuf>,
     /// Configuration file (TOML)
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", global = true)]
     pub(crate) config: Option<PathBuf>,
     /// Judge all traffic as this environment's
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", global = true)]
     pub(crate) environment: Option<String>,
 }
 
@@ -67,7 +67,7 @@ pub(crate) enum Format {
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Replay {
-    /// Captures: pcap or pcapng, also compressed (gzip, zstd, xz); folders; `-` for standard input.
+    /// Captures: pcap or pcapng, also compressed (gzip, zstd, xz, bzip2); folders; `-` for standard input.
     /// Several are read as one, in time order
     #[arg(required = true, value_name = "CAPTURE")]
     pub(crate) captures: Vec<PathBuf>,
@@ -136,7 +136,8 @@ pub(crate) enum SeenCommand {
     Stats,
     /// Why is this known? Tells who saw it first, when, on how many days, and what that makes of it
     Query {
-        /// An address, a name, `host:port` of a registry, a digest; or `axis value`
+        /// An address, a name, `host:port` of a registry, a digest; or `axis value`, such as
+        /// `caller CLIENT DAEMON`
         key: String,
     },
     /// List what is remembered, as JSON lines

@@ -54,6 +54,14 @@ pub(crate) fn overlay(place: &Place, settings: &Settings) -> anyhow::Result<Over
     Ok(Overlay::empty(options(settings)))
 }
 
+/// Says so where a folder was named that has no store: a mistyped name looks like a missing baseline.
+pub(crate) fn warn_of_no_store(place: &Place) {
+    let Some(dir) = &place.data_dir else { return };
+    if !dir.exists() || is_empty(dir) {
+        tracing::warn!("no store in {}: nothing is known", terminal(&dir.display().to_string()));
+    }
+}
+
 fn is_empty(dir: &Path) -> bool {
     std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_none())
 }

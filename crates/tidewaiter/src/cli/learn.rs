@@ -161,7 +161,11 @@ fn told(inside: &[Inside]) -> String {
             entry.destination,
             entry.port,
             entry.build,
-            entry.tags.join(", "),
+            if entry.tags.is_empty() {
+                "an unnamed image".to_owned()
+            } else {
+                entry.tags.join(", ")
+            },
             entry.client
         );
         let _ = writeln!(text, "{}", terminal(&line));

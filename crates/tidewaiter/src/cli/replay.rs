@@ -30,6 +30,7 @@ pub(crate) fn run(args: &Replay) -> anyhow::Result<Ended> {
     let memory = common::overlay(&args.place, &settings)?;
     let pipeline = Pipeline::new(settings, memory, How::Observed, secrets);
     let (outcome, read) = replay(args, pipeline)?;
+    common::warn_of_no_store(&args.place);
     finish(args, &outcome, &read)
 }
 

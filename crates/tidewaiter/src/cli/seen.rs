@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use tw_detect::Knowledge;
 use tw_model::Timestamp;
-use tw_store::{Forget, Format, RecordFilter, SeenAxis, Store, StoredKey, Why};
+use tw_store::{Forget, Format, How, RecordFilter, SeenAxis, Store, StoredKey, Why};
 
 use super::Ended;
 use super::args::{Filter, Seen, SeenCommand};
@@ -125,7 +125,7 @@ fn stats(store: &Store) -> anyhow::Result<()> {
     );
     let _ = writeln!(
         text,
-        "error probability: a filter says \"maybe\" of something never seen with {:.7}, which the database settles; what remains is {}",
+        "error probability: a filter says \"maybe\" of something never seen with a probability of {:.7}, which the database settles; what remains is {}",
         filters.false_maybe, filters.error_probability
     );
     let _ = writeln!(
@@ -140,16 +140,43 @@ fn stats(store: &Store) -> anyhow::Result<()> {
 }
 
 fn query(store: &mut Store, environment: &str, key: &StoredKey) -> anyhow::Result<()> {
-    let found = store.query(environment, key, now())?;
     let mut text = String::new();
-    let what = format!("{} {}", key.axis(), terminal(&key.value()));
-    if found.is_empty() {
-        let _ = writeln!(text, "{what}: never seen in environment {}", terminal(environment));
-    }
-    for why in &found {
-        let _ = writeln!(text, "{what}: {}", explain(why));
+    for key in std::iter::once(key.clone()).chain(as_caller(store, environment, key)?) {
+        let what = format!("{} {}", key.axis(), terminal(&key.value()));
+        let found = store.query(environment, &key, now())?;
+        if found.is_empty() {
+            let role = if key.axis() == SeenAxis::Address { " as a destination" } else { "" };
+            let environment = terminal(environment);
+            let _ = writeln!(text, "{what}: never seen{role} in environment {environment}");
+        }
+        for why in &found {
+            let _ = writeln!(text, "{what}: {}", explain(why));
+        }
     }
     common::print(&text)
+}
+
+/// Where an address stands as a caller of Docker APIs: who asks for one means that too.
+fn as_caller(store: &Store, environment: &str, key: &StoredKey) -> anyhow::Result<Vec<StoredKey>> {
+    let mut keys = Vec::new();
+    if key.axis() != SeenAxis::Address {
+        return Ok(keys);
+    }
+    let client = key.value();
+    for axis in [SeenAxis::Caller, SeenAxis::Builder] {
+        let filter = RecordFilter {
+            environment: Some(environment.to_owned()),
+            axis: Some(axis),
+            ..RecordFilter::default()
+        };
+        store.list(&filter, |record| {
+            let is_its = record.key.value().split(' ').next() == Some(client.as_str());
+            if is_its && !keys.contains(&record.key) {
+                keys.push(record.key.clone());
+            }
+        })?;
+    }
+    Ok(keys)
 }
 
 fn explain(why: &Why) -> String {
@@ -165,22 +192,33 @@ fn explain(why: &Why) -> String {
         Knowledge::Unwatched => "not judged yet: watched for too short a time",
         Knowledge::Unavailable => "not to be told: the database does not answer",
     };
-    let how: Vec<&str> = record.how().map(tw_store::How::as_str).collect();
+    let how: Vec<&str> = record.how().map(reason).collect();
     let mut text = format!("{standing} to {for_whom}: {}", how.join(", "));
     if let Some(first) = record.first_seen() {
         let by = record.first_seen_by().map_or_else(String::new, |by| format!(" by {by}"));
         let _ = write!(text, "; first {first}{by}");
     }
     if let Some(last) = record.last_seen() {
-        let _ = write!(text, "; last {last}; on {} days", record.days());
+        let days = record.days();
+        let _ = write!(text, "; last {last}; on {days} day{}", if days == 1 { "" } else { "s" });
     }
     if let Some(told) = record.told_at() {
-        let _ = write!(text, "; told {told}");
+        let _ = write!(text, "; entered {told}");
     }
     if record.is_in_finding() {
         text.push_str("; stands in a finding of medium or above");
     }
     text
+}
+
+/// How it came to be remembered.
+const fn reason(how: How) -> &'static str {
+    match how {
+        How::Observed => "observed",
+        How::Learned => "learned from a baseline",
+        How::Imported => "imported in a list",
+        How::Accepted => "accepted by name",
+    }
 }
 
 fn export(store: &Store, filter: &RecordFilter, format: Format) -> anyhow::Result<()> {

@@ -4,7 +4,7 @@
 //! that what is decrypted later is told as of its own time. Bounded for each connection and in all.
 
 use tw_model::{Direction, Evidence, Observation};
-use tw_stream::{Flow, StreamEvent};
+use tw_stream::{CloseReason, Flow, StreamEvent};
 
 use super::{Rest, Tracked};
 
@@ -16,6 +16,16 @@ const TOTAL_BYTES: usize = 64 << 20;
 const EVENT_BYTES: usize = 96;
 /// Secrets that one event may need: one for each TLS inside TLS.
 const NESTED: usize = 8;
+
+/// Most connections that wait after their end.
+const PARKED: usize = 4096;
+
+/// A connection to a Docker API's port that ended while it waited.
+pub(super) struct Parked {
+    flow: Flow<Tracked>,
+    at: Evidence,
+    reason: CloseReason,
+}
 
 /// What waits of one connection.
 #[derive(Default)]
@@ -91,10 +101,8 @@ impl Rest {
         event: &StreamEvent<'_>,
         sink: &mut dyn FnMut(Observation),
     ) -> bool {
-        let complete = wanted(flow)
-            .and_then(|random| self.keys.find(&random))
-            .is_some_and(|secrets| secrets.is_complete());
-        if !complete && let (Some(waiting), Some(held)) = (Waiting::of(event), &mut flow.user.held)
+        if !self.has_secrets(flow)
+            && let (Some(waiting), Some(held)) = (Waiting::of(event), &mut flow.user.held)
         {
             let cost = waiting.cost_bytes();
             if held.bytes + cost <= PER_FLOW_BYTES && self.held_bytes + cost <= TOTAL_BYTES {
@@ -107,6 +115,48 @@ impl Rest {
         }
         self.release(flow, at, sink);
         false
+    }
+
+    /// May a connection that ended wait on? Only calls to a Docker API are worth it.
+    pub(super) fn may_park(&self, flow: &Flow<Tracked>) -> bool {
+        let ports = &self.docker_ports.0;
+        let waits = flow.user.held.is_some() && !self.has_secrets(flow);
+        waits && ports.contains(&flow.responder.port) && self.parked.len() < PARKED
+    }
+
+    pub(super) fn park(&mut self, flow: &mut Flow<Tracked>, at: Evidence, reason: CloseReason) {
+        let flow = Flow { user: std::mem::take(&mut flow.user), ..*flow };
+        self.parked.push(Parked { flow, at, reason });
+    }
+
+    /// Reads the ended connections whose secrets have come.
+    pub(super) fn unpark(&mut self, sink: &mut dyn FnMut(Observation)) {
+        if !std::mem::take(&mut self.keys_came) || self.parked.is_empty() {
+            return;
+        }
+        let parked = std::mem::take(&mut self.parked);
+        let (ready, waiting) =
+            parked.into_iter().partition(|parked| self.has_secrets(&parked.flow));
+        self.parked = waiting;
+        self.end_all(ready, sink);
+    }
+
+    /// No more secrets will come.
+    pub(super) fn unpark_all(&mut self, sink: &mut dyn FnMut(Observation)) {
+        let parked = std::mem::take(&mut self.parked);
+        self.end_all(parked, sink);
+    }
+
+    fn end_all(&mut self, parked: Vec<Parked>, sink: &mut dyn FnMut(Observation)) {
+        for Parked { mut flow, at, reason } in parked {
+            self.end(&mut flow, at, reason, sink);
+        }
+    }
+
+    fn has_secrets(&self, flow: &Flow<Tracked>) -> bool {
+        wanted(flow)
+            .and_then(|random| self.keys.find(&random))
+            .is_some_and(|secrets| secrets.is_complete())
     }
 
     /// Reads what has waited, as of the time when it came.

@@ -103,12 +103,18 @@ impl Case {
         incidents
     }
 
-    /// Findings of one incident, worst first, then in time order.
+    /// Findings of one incident, worst first; of equal ones, those about a destination before those
+    /// about a caller, then in time order.
     pub(crate) fn findings_of(&self, incident: &Incident) -> Vec<&Finding> {
         let mut findings: Vec<&Finding> =
             self.findings.iter().filter(|finding| finding.incident == incident.id).collect();
         findings.sort_by(|a, b| {
-            b.severity.cmp(&a.severity).then(a.timestamp.cmp(&b.timestamp)).then(a.id.cmp(&b.id))
+            (b.severity, b.verdict, a.timestamp, &a.id).cmp(&(
+                a.severity,
+                a.verdict,
+                b.timestamp,
+                &b.id,
+            ))
         });
         findings
     }

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 use tw_model::{
-    Anomaly, ApiCall, Connection, ContainerEvent, Evidence, HttpExchange, NameAnswer, Protocol,
-    RecordNumber, Timestamp, TlsHello,
+    Anomaly, ApiCall, Connection, ContainerEvent, Evidence, FlowRecord, HttpExchange, NameAnswer,
+    Protocol, RecordNumber, Sampling, Timestamp, TlsHello,
 };
 
 use super::sources::Sources;
@@ -317,6 +317,69 @@ pub(crate) fn container(event: &ContainerEvent) -> impl Serialize + '_ {
         event: &'a ContainerEvent,
     }
     Body { id: id::container(event), event }
+}
+
+/// `flow_record` event: what the record says, as exported.
+pub(crate) fn flow_record(record: &FlowRecord) -> impl Serialize + '_ {
+    #[derive(Serialize)]
+    struct Flow {
+        version: u16,
+        exporter: IpAddr,
+        observation_domain: u32,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        src_ip: Option<IpAddr>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        dest_ip: Option<IpAddr>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        src_port: Option<u16>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        dest_port: Option<u16>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        proto: Option<u8>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        packets: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        bytes: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reverse_packets: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reverse_bytes: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        tcp_flags: Option<u8>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        start: Option<Timestamp>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        end: Option<Timestamp>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        sampling: Option<u32>,
+    }
+    #[derive(Serialize)]
+    struct Body {
+        flow: Flow,
+    }
+    Body {
+        flow: Flow {
+            version: record.version,
+            exporter: record.exporter.ip,
+            observation_domain: record.domain,
+            src_ip: record.source,
+            dest_ip: record.destination,
+            src_port: record.source_port,
+            dest_port: record.destination_port,
+            proto: record.protocol,
+            packets: record.forward.packets,
+            bytes: record.forward.bytes,
+            reverse_packets: record.reverse.and_then(|counts| counts.packets),
+            reverse_bytes: record.reverse.and_then(|counts| counts.bytes),
+            tcp_flags: record.forward.tcp_flags,
+            start: record.first,
+            end: record.last,
+            sampling: match record.sampling {
+                Sampling::OneIn(n) => Some(n),
+                Sampling::Untold | Sampling::UnknownRate => None,
+            },
+        },
+    }
 }
 
 /// `anomaly` event.

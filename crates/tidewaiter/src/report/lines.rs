@@ -29,6 +29,9 @@ pub(crate) fn streamed(
             .line(&About { timestamp: call.started, ..about("api_call") }, json::api_call(call)),
         ObservationBody::Tls(hello) => writer.line(&about("tls"), json::tls(hello)),
         ObservationBody::NameAnswer(answer) => writer.line(&about("dns"), json::dns(answer)),
+        ObservationBody::FlowRecord(record) => {
+            writer.line(&about("flow_record"), json::flow_record(record))
+        }
         ObservationBody::Anomaly(anomaly) => writer.line(&about("anomaly"), json::anomaly(anomaly)),
         _ => return None,
     };

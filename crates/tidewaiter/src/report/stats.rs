@@ -33,6 +33,8 @@ struct Stats<'a> {
     flows: Flows,
     gaps: Gaps,
     docker: Docker,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exports: Option<Exports>,
     detector: BTreeMap<&'static str, u64>,
     anomalies: u64,
     findings: &'a BTreeMap<Severity, usize>,
@@ -95,6 +97,29 @@ struct Docker {
     memory_evicted: u64,
 }
 
+/// Flow records, where there were any.
+#[derive(Serialize)]
+struct Exports {
+    datagrams: u64,
+    malformed: u64,
+    records: u64,
+    options: u64,
+    templates: u64,
+    templates_changed: u64,
+    templates_withdrawn: u64,
+    templates_lost: u64,
+    sets_held: u64,
+    sets_lost: u64,
+    exporters_lost: u64,
+    gaps: u64,
+    missing: u64,
+    restarts: u64,
+    reordered: u64,
+    repeated: u64,
+    unjoined: u64,
+    conversations_lost: u64,
+}
+
 #[derive(Serialize)]
 struct Reached<'a> {
     source: &'a str,
@@ -122,6 +147,7 @@ fn stats<'a>(run: &'a Run<'_>) -> Stats<'a> {
         flows: flows(counters),
         gaps: gaps(counters),
         docker: docker(counters),
+        exports: (counters.netflow.datagrams > 0).then(|| exports(counters)),
         detector: detector(run.detector),
         anomalies: counters.anomalies,
         findings: &run.findings,
@@ -200,6 +226,30 @@ fn detector(counters: &tw_detect::Counters) -> BTreeMap<&'static str, u64> {
         ("destinations_lost", counters.destinations_lost),
         ("findings_lost", counters.findings_lost),
     ])
+}
+
+const fn exports(counters: &Counters) -> Exports {
+    let netflow = &counters.netflow;
+    Exports {
+        datagrams: netflow.datagrams,
+        malformed: netflow.malformed,
+        records: netflow.records,
+        options: netflow.options,
+        templates: netflow.templates,
+        templates_changed: netflow.templates_changed,
+        templates_withdrawn: netflow.templates_withdrawn,
+        templates_lost: netflow.templates_lost,
+        sets_held: netflow.sets_held,
+        sets_lost: netflow.sets_lost,
+        exporters_lost: netflow.exporters_lost,
+        gaps: netflow.gaps,
+        missing: netflow.missing,
+        restarts: netflow.restarts,
+        reordered: netflow.reordered,
+        repeated: netflow.repeated,
+        unjoined: netflow.unjoined,
+        conversations_lost: netflow.conversations_lost,
+    }
 }
 
 const fn docker(counters: &Counters) -> Docker {

@@ -25,6 +25,7 @@ pub(crate) fn account(case: &Case, sources: &Sources, reading: &Reading) -> Stri
         incident::block(&mut page, case, incident);
     }
     build::apart(&mut page, case);
+    registry::apart(&mut page, case);
     summary::block(&mut page, case, reading);
     page.out
 }
@@ -55,6 +56,7 @@ impl Page<'_> {
             .subsequent_indent(rest)
             .wrap_algorithm(textwrap::WrapAlgorithm::FirstFit)
             .word_splitter(textwrap::WordSplitter::NoHyphenation)
+            .word_separator(textwrap::WordSeparator::AsciiSpace)
             .break_words(false);
         for line in textwrap::wrap(&terminal(text), options) {
             let _ = writeln!(self.out, "{line}");
@@ -78,6 +80,11 @@ impl Page<'_> {
     fn heading(&mut self, text: &str) {
         let bold = Style::new().bold();
         let _ = writeln!(self.out, "\n  {bold}{text}{bold:#}");
+    }
+
+    /// A line that begins at the margin.
+    fn line(&mut self, text: &str) {
+        let _ = writeln!(self.out, "{text}");
     }
 
     fn blank(&mut self) {
@@ -135,6 +142,34 @@ fn day_and_second(at: Timestamp) -> String {
 /// `22:21:34.067`.
 fn clock(at: Timestamp) -> String {
     at.to_string().get(11..23).unwrap_or("").to_owned()
+}
+
+/// `14:44:25 to 14:44:26 UTC`, as little of it as says it.
+fn span(first: Timestamp, last: Timestamp) -> String {
+    let (from, to) = (day_and_second(first), day_and_second(last));
+    match (from.split_once(' '), to.split_once(' ')) {
+        _ if from == to => format!("{from} UTC"),
+        (Some((day, _)), Some((same, second))) if day == same => format!("{from} to {second} UTC"),
+        _ => format!("{from} to {to} UTC"),
+    }
+}
+
+/// `1 byte`, `1,234,567 bytes`.
+fn bytes(count: u64) -> String {
+    format!("{} byte{}", thousands(count), if count == 1 { "" } else { "s" })
+}
+
+/// `1,234,567`.
+fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && digits.len().saturating_sub(i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
 }
 
 /// `1 finding`, `2 findings`.

@@ -250,3 +250,32 @@ fn fail_on_answers_with_a_status_of_its_own() {
     assert_eq!(fail_on("high", "classic-http"), Some(3));
     assert_eq!(fail_on("high", "benign-no-download"), Some(0));
 }
+
+#[test]
+fn a_full_disk_is_named_and_the_store_goes_on_when_there_is_room() {
+    let lab = Lab::new();
+    let disk = lab.path("disk");
+    fs::create_dir(&disk).expect("a writable temporary folder");
+    // A file system of its own, in a name space of its own, that grows after the first failure.
+    let script = r#"
+        mount -t tmpfs -o size=64k tmpfs "$1" || exit 77
+        "$2" learn --data-dir "$1/data" "$3" > /dev/null; echo "full: $?"
+        mount -o remount,size=8m "$1"
+        "$2" learn --data-dir "$1/data" "$3" > /dev/null; echo "room: $?"
+        "$2" seen --data-dir "$1/data" verify
+    "#;
+    let output = std::process::Command::new("unshare")
+        .args(["-rm", "sh", "-c", script, "sh"])
+        .arg(&disk)
+        .arg(env!("CARGO_BIN_EXE_tidewaiter"))
+        .arg(testdata("scenarios/baseline.pcap"))
+        .output()
+        .expect("unshare of util-linux");
+    let (out, err) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(out.contains("full: 1"), "{out}{err}");
+    assert!(out.contains("room: 0"), "{out}{err}");
+    assert!(out.contains("no errors"), "{out}{err}");
+    assert_eq!(err.lines().count(), 1, "one line for the full disk: {err}");
+    assert!(err.contains("disk full"), "{err}");
+}

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::support::{Lab, Run, parse, testdata};
 
 /// Parts of a file name that say that the wire lost something.
-const LOSSY: [&str; 5] = ["loss", "toserver", "toclient", "midstream", "snap128"];
+const LOSSY: [&str; 4] = ["loss", "toserver", "toclient", "midstream"];
 
 /// A recording.
 #[derive(Clone, Debug)]
@@ -54,7 +54,7 @@ impl Capture {
     }
 
     pub(crate) fn is_lossy(&self) -> bool {
-        LOSSY.contains(&self.variant())
+        self.is_snapped() || LOSSY.contains(&self.variant())
     }
 
     /// Packets are cut, so that details of a request may lie beyond the cut.

@@ -96,6 +96,44 @@ fn what_was_accepted_is_known_until_it_is_forgotten() {
 }
 
 #[test]
+fn a_query_for_a_caller_says_where_it_called() {
+    let lab = Lab::learned();
+    let text = lab.run("seen", ["query", "10.10.2.20"]).succeeded().text();
+    for line in [
+        "address 10.10.2.20: never seen as a destination in environment default\n",
+        "caller 10.10.2.20 10.10.1.5: known to environment default: learned from a baseline",
+        "builder 10.10.2.20 10.10.1.5: known to environment default: learned from a baseline",
+    ] {
+        assert!(text.contains(line), "{line} is not in: {text}");
+    }
+}
+
+#[test]
+fn options_of_a_store_may_stand_after_its_commands() {
+    let lab = Lab::learned();
+    let data = lab.data_dir();
+    let after = lab.command("seen").args(["verify", "--data-dir"]).arg(&data).output();
+    assert!(after.expect("the binary starts").status.success());
+}
+
+#[test]
+fn a_store_that_is_not_there_is_told() {
+    let lab = Lab::new();
+    let run = lab.replay(&testdata("scenarios/classic-http.pcap")).succeeded();
+    run.names(&["no store in", "nothing is known"]);
+}
+
+#[test]
+fn the_manual_has_a_page_for_each_command() {
+    let output = Lab::new().command("man").output().expect("the binary starts");
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    for title in ["tidewaiter", "tidewaiter-replay", "tidewaiter-seen-query"] {
+        assert!(text.contains(&format!(".TH {title} 1")), "{title}: {text}");
+    }
+    assert!(text.contains("\\-\\-fail\\-on"), "{text}");
+}
+
+#[test]
 fn standard_input_is_a_capture_too() {
     let lab = Lab::learned();
     let capture = Capture::new("scenarios/classic-http");

@@ -2,15 +2,18 @@
 //!
 //! One program for all of it, so that a capture that several tests look at is replayed once.
 
+mod account;
 mod bad_input;
 mod captures;
 mod commands;
 mod determinism;
 mod evasion;
+mod flows;
 mod golden;
 mod hostile_text;
 mod keylog;
 mod layering;
+mod readme;
 mod secrets;
 mod support;
 mod truth;

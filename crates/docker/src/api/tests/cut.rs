@@ -3,7 +3,7 @@
 use tw_model::{Caveat, ContainerAction, ContainerEvent, CreationKind, Route};
 use tw_proto::{BodyEnd, Extent, HttpEventKind, HttpVersion, RequestHead, ResponseHead};
 
-use super::{Conn, Driver};
+use super::{Conn, DAEMON, Driver};
 
 const ID: &str = "99fc2b032f52654a36d48d5c1d96a67ae2e2483";
 
@@ -139,4 +139,44 @@ fn removal_and_copy_are_certain_without_their_container() {
         .map(|event| (event.action, event.container_id))
         .collect();
     assert_eq!(told, [(ContainerAction::Copy, None), (ContainerAction::Remove, None)]);
+}
+
+#[test]
+fn answers_alone_tell_a_commit_a_container_and_an_exec() {
+    let mut driver = Driver::new();
+    let id = "9eb96aa7c73c474fc6de5e6e490d0702774d147daa741737f39a97fa53b14235";
+    for (flow, body) in [
+        (1, format!("{{\"Id\":\"{id}\",\"Warnings\":[]}}")),
+        (2, format!("{{\"Id\":\"{id}\"}}")),
+        (3, format!("{{\"Id\":\"sha256:{id}\"}}")),
+    ] {
+        driver.answer(Conn::docker(flow), 0, 201, DAEMON, &body);
+    }
+    let creations = driver.creations();
+    assert_eq!(creations.len(), 1);
+    assert_eq!((creations[0].kind, creations[0].container.as_ref()), (CreationKind::Commit, None));
+    assert!(creations[0].caveats.contains(&Caveat::OneDirection));
+    let told: Vec<_> = driver
+        .cut_containers()
+        .into_iter()
+        .map(|event| (event.action, event.container_id))
+        .collect();
+    let told_id = Some(id.to_owned());
+    assert_eq!(told, [(ContainerAction::Create, told_id), (ContainerAction::Exec, None)]);
+}
+
+#[test]
+fn a_whole_id_that_no_answer_gave_is_that_of_the_latest_creation() {
+    let id = "9eb96aa7c73c474fc6de5e6e490d0702774d147daa741737f39a97fa53b14235";
+    let mut driver = Driver::new();
+    let json = [("content-type", "application/json")];
+    let body = br#"{"Image":"alpine"}"#;
+    driver.request(Conn::docker(1), 0, "POST /containers/create?name=job1", &json, body);
+    let start = format!("POST /containers/{id}/start");
+    driver.request(Conn::docker(2), 0, &start, &[], b"");
+    let events = driver.cut_containers();
+    assert_eq!(events[1].action, ContainerAction::Start);
+    assert_eq!(events[1].name.as_deref(), Some("job1"));
+    assert_eq!(events[1].image.as_deref(), Some("alpine"));
+    assert_eq!(events[1].container_id.as_deref(), Some(id));
 }

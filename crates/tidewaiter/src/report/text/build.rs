@@ -1,12 +1,12 @@
 //! Builds and other image creations.
 
-use std::fmt::Write as _;
-
-use tw_model::{Build, Destination, Finding, ImageCreation};
+use tw_model::{
+    Axis, Build, Caveat, Destination, Finding, Frontend, ImageCreation, Novelty, Outcome, Scope,
+};
 
 use super::super::case::{Case, Told};
 use super::incident::name;
-use super::{Page, clock, count, day_and_second};
+use super::{Page, bytes, clock, count, day_and_second, thousands};
 
 /// Lines of a Dockerfile that are shown.
 const DOCKERFILE_LINES: usize = 60;
@@ -17,10 +17,10 @@ const CONTEXT_NAMES: usize = 12;
 pub(super) fn of_incident(page: &mut Page<'_>, case: &Case, findings: &[&Finding]) {
     let named = |id: &tw_model::BuildId| findings.iter().any(|finding| finding.builds.contains(id));
     for build in case.builds.iter().filter(|build| named(&build.body.id)) {
-        one(page, build);
+        one(page, build, findings);
     }
     for creation in case.creations.iter().filter(|creation| named(&creation.body.id)) {
-        created(page, creation);
+        created(page, creation, findings);
     }
 }
 
@@ -33,7 +33,7 @@ pub(super) fn apart(page: &mut Page<'_>, case: &Case) {
     if quiet.is_empty() {
         return;
     }
-    let _ = writeln!(page.out, "Builds without a finding");
+    page.line("Builds without a finding");
     for build in quiet {
         let body = &build.body;
         let text = format!(
@@ -42,7 +42,7 @@ pub(super) fn apart(page: &mut Page<'_>, case: &Case) {
             or(&body.tags, "an untagged image"),
             body.daemon,
             or(&body.base_images, "an unknown base"),
-            name(&body.outcome),
+            outcome(body.outcome),
             count(body.destinations.len(), "destination"),
         );
         page.field(2, &clock(build.at), &text);
@@ -50,10 +50,11 @@ pub(super) fn apart(page: &mut Page<'_>, case: &Case) {
     page.blank();
 }
 
-fn one(page: &mut Page<'_>, build: &Told<Build>) {
+fn one(page: &mut Page<'_>, build: &Told<Build>, findings: &[&Finding]) {
     let body = &build.body;
     page.heading(&format!("Build {}", body.id.0));
-    page.field(4, "image", &or(&body.tags, "(no tag)"));
+    let inferred = body.frontend == Frontend::Inferred;
+    page.field(4, "image", &or(&body.tags, if inferred { "(not seen)" } else { "(no tag)" }));
     if let Some(id) = &body.image_id {
         page.field(4, "image id", id);
     }
@@ -62,17 +63,21 @@ fn one(page: &mut Page<'_>, build: &Told<Build>) {
         body.user_agent.as_deref().map_or_else(String::new, |agent| format!(", \"{agent}\""));
     page.field(4, "asked by", &format!("{}:{}{agent}", body.client, body.client_port));
     let version = body.api_version.as_deref().map_or_else(String::new, |v| format!(", API {v}"));
-    let tls = if body.tls { ", TLS" } else { ", in clear" };
-    page.field(
-        4,
-        "daemon",
-        &format!("{}{version}, {} builder{tls}", body.daemon, name(&body.frontend)),
-    );
+    let tls = match (body.tls, inferred) {
+        (true, _) => ", TLS",
+        (false, false) => ", in clear",
+        (false, true) => "",
+    };
+    let builder = match body.frontend {
+        Frontend::Inferred => "builder unknown".to_owned(),
+        known => format!("{} builder", name(&known)),
+    };
+    page.field(4, "daemon", &format!("{}{version}, {builder}{tls}", body.daemon));
     let seconds = body.ended.since(body.started).as_secs_f64();
     page.field(
         4,
         "when",
-        &format!("{} UTC, {seconds:.1} s, {}", day_and_second(body.started), name(&body.outcome)),
+        &format!("{} UTC, {seconds:.1} s, {}", day_and_second(body.started), outcome(body.outcome)),
     );
     if let Some(inference) = &body.inference {
         page.field(4, "inferred", &inference.signs.join("; "));
@@ -88,7 +93,7 @@ fn one(page: &mut Page<'_>, build: &Told<Build>) {
     }
     context(page, body);
     recipe(page, body);
-    destinations(page, &body.destinations);
+    destinations(page, &body.destinations, findings);
     let places = page.places(&build.evidence);
     page.field(4, "evidence", &places);
 }
@@ -100,9 +105,14 @@ fn context(page: &mut Page<'_>, build: &Build) {
     if context.names.len() > CONTEXT_NAMES || context.files > context.names.len() as u64 {
         names.push("…");
     }
-    let coding = context.encoding.as_deref().unwrap_or("unknown coding");
+    let coding = match context.encoding.as_deref() {
+        None | Some("identity") => String::new(),
+        Some(coding) => format!(" ({coding})"),
+    };
     let files = count(usize::try_from(context.files).unwrap_or(usize::MAX), "file");
-    let text = format!("{} bytes ({coding}), {files}: {}", context.bytes, names.join(", "));
+    let listed =
+        if names.is_empty() { String::new() } else { format!(", {files}: {}", names.join(", ")) };
+    let text = format!("{}{coding}{listed}", bytes(context.bytes));
     page.field(4, "context", &text);
     if let Some(sha256) = &context.sha256 {
         page.field(4, "", &format!("sha256 {sha256}"));
@@ -122,7 +132,7 @@ fn recipe(page: &mut Page<'_>, build: &Build) {
     }
 }
 
-fn created(page: &mut Page<'_>, creation: &Told<ImageCreation>) {
+fn created(page: &mut Page<'_>, creation: &Told<ImageCreation>, findings: &[&Finding]) {
     let body = &creation.body;
     page.heading(&format!("Image by {} {}", name(&body.kind), body.id.0));
     page.field(4, "image", &or(&body.tags, "(no tag)"));
@@ -140,16 +150,43 @@ fn created(page: &mut Page<'_>, creation: &Told<ImageCreation>) {
     page.field(
         4,
         "when",
-        &format!("{} UTC, {}", day_and_second(body.started), name(&body.outcome)),
+        &format!("{} UTC, {}", day_and_second(body.started), outcome(body.outcome)),
     );
-    destinations(page, &body.destinations);
+    destinations(page, &body.destinations, findings);
     let places = page.places(&creation.evidence);
     page.field(4, "evidence", &places);
 }
 
-fn destinations(page: &mut Page<'_>, destinations: &[Destination]) {
+fn outcome(outcome: Outcome) -> String {
+    match outcome {
+        Outcome::Unknown => "outcome unknown".to_owned(),
+        known => name(&known),
+    }
+}
+
+/// What is known of a destination: new is what a finding says is new.
+fn standing(destination: &Destination, findings: &[&Finding]) -> &'static str {
+    let about = |finding: &&&Finding| {
+        finding.destination.as_ref().is_some_and(|to| to.ip == Some(destination.ip))
+    };
+    let new = |novelty: &Novelty| novelty.axes.iter().any(|axis| *axis != Axis::Caller);
+    let novelty = findings.iter().filter(about).filter_map(|finding| finding.novelty.as_ref());
+    match novelty.filter(|novelty| new(novelty)).map(|novelty| novelty.scope).next() {
+        Some(Scope::Environment) => "NEW",
+        Some(Scope::Host) => "NEW to this host",
+        None if destination.known => "known",
+        None => "not known here",
+    }
+}
+
+fn destinations(page: &mut Page<'_>, destinations: &[Destination], findings: &[&Finding]) {
+    let sampled = findings.iter().any(|finding| finding.caveats.contains(&Caveat::Sampled));
+    if destinations.is_empty() {
+        page.field(4, "destination", "none was seen in its window");
+    }
     for destination in destinations {
-        let known = if destination.known { "known" } else { "NEW" };
+        let known = standing(destination, findings);
+        let about = if sampled { "about " } else { "" };
         let named = if destination.named { ", named by the build" } else { "" };
         let mut names: Vec<&str> =
             destination.names.iter().map(|entry| entry.name.as_str()).collect();
@@ -159,9 +196,9 @@ fn destinations(page: &mut Page<'_>, destinations: &[Destination]) {
             if names.is_empty() { String::new() } else { format!(" = {}", names.join(", ")) };
         let end = tw_model::Endpoint::new(destination.ip, destination.port);
         let text = format!(
-            "{end}{also}: {known}{named}; {} bytes in, {} out, first at {}",
-            destination.bytes_in,
-            destination.bytes_out,
+            "{end}{also}: {known}{named}; {about}{} in, {} out, first at {}",
+            bytes(destination.bytes_in),
+            thousands(destination.bytes_out),
             clock(destination.first)
         );
         page.field(4, "destination", &text);

@@ -7,7 +7,7 @@ use tw_model::{Axis, Caveat, Finding, Incident, NameOrigin, Novelty, Scope};
 
 use super::super::attack;
 use super::super::case::Case;
-use super::{Page, build, clock, day_and_second, paint, registry, word};
+use super::{Page, build, clock, day_and_second, paint, registry, span, word};
 
 pub(super) fn block(page: &mut Page<'_>, case: &Case, incident: &Incident) {
     header(page, incident);
@@ -44,11 +44,7 @@ fn header(page: &mut Page<'_>, incident: &Incident) {
         super::terminal(&incident.environment),
     );
     let callers: Vec<String> = incident.clients.iter().map(ToString::to_string).collect();
-    page.field(
-        2,
-        "when",
-        &format!("{} to {} UTC", day_and_second(incident.started), day_and_second(incident.ended)),
-    );
+    page.field(2, "when", &span(incident.started, incident.ended));
     if !callers.is_empty() {
         page.field(2, "called by", &callers.join(", "));
     }
@@ -84,7 +80,7 @@ fn one(page: &mut Page<'_>, finding: &Finding) {
         }
     }
     if let Some(novelty) = &finding.novelty {
-        page.field(14, "new", &new(novelty));
+        page.field(14, "new", &new(novelty, &finding.caveats));
     }
     if !finding.caveats.is_empty() {
         let caveats: Vec<String> = finding.caveats.iter().map(name).collect();
@@ -96,10 +92,18 @@ fn one(page: &mut Page<'_>, finding: &Finding) {
     }
 }
 
-fn new(novelty: &Novelty) -> String {
+fn new(novelty: &Novelty, caveats: &[Caveat]) -> String {
     let axes: Vec<&str> = novelty.axes.iter().map(|axis| axis_name(*axis)).collect();
-    let mut text = if axes.is_empty() { "unknown".to_owned() } else { axes.join(", ") };
+    let mut text = axes.join(", ");
     match novelty.scope {
+        _ if axes.is_empty() => text.push_str(
+            if caveats.contains(&Caveat::NoBaseline) || caveats.contains(&Caveat::StoreUnavailable)
+            {
+                "cannot be told"
+            } else {
+                "nothing"
+            },
+        ),
         Scope::Environment => text.push_str(", to the whole environment"),
         Scope::Host => text.push_str(", to this docker host (the environment knew it)"),
     }
@@ -116,6 +120,7 @@ fn new(novelty: &Novelty) -> String {
         Some(since) => {
             let _ = write!(text, "; watched since {}, without a baseline", day_and_second(since));
         }
+        None if novelty.baseline => text.push_str("; with a baseline"),
         None => text.push_str("; there is no baseline"),
     }
     text
@@ -157,7 +162,7 @@ fn caveats(page: &mut Page<'_>, caveats: &[Caveat]) {
         );
     }
     for caveat in caveats {
-        page.paragraph(4, &format!("- {}", explain(*caveat)));
+        page.wrapped("    - ", "      ", explain(*caveat));
     }
 }
 
@@ -165,7 +170,7 @@ fn caveats(page: &mut Page<'_>, caveats: &[Caveat]) {
 pub(super) const fn explain(caveat: Caveat) -> &'static str {
     match caveat {
         Caveat::NoBaseline => {
-            "no-baseline: nothing was learned here before, so \"new\" means new to this capture. Run `tidewaiter learn` on earlier ordinary traffic."
+            "no-baseline: nothing was learned here before, so what is new cannot be told from what is ordinary. Run `tidewaiter learn` on earlier ordinary traffic."
         }
         Caveat::Midstream => {
             "midstream: a connection was already open when the capture began; its beginning is unknown."

@@ -6,7 +6,7 @@ use tw_model::{RegistryVerb, Timestamp};
 
 use super::super::attack;
 use super::super::case::Case;
-use super::{Page, count, day_and_second, word};
+use super::{Page, bytes, count, span, thousands, word};
 use crate::engine::Counters;
 
 /// What was read, for the summary and the `stats` line.
@@ -50,15 +50,20 @@ pub(super) fn block(page: &mut Page<'_>, case: &Case, reading: &Reading) {
             count(case.containers.len(), "container action"),
         ),
     );
-    let span = reading.span.map_or_else(String::new, |(first, last)| {
-        format!(", {} to {} UTC", day_and_second(first), day_and_second(last))
-    });
-    page.field(2, "read", &format!("{} frames, {} bytes{span}", counters.frames, counters.bytes));
+    let when =
+        reading.span.map_or_else(String::new, |(first, last)| format!(", {}", span(first, last)));
+    let frames = format!(
+        "{} frame{}, {}",
+        thousands(counters.frames),
+        if counters.frames == 1 { "" } else { "s" },
+        bytes(counters.bytes)
+    );
+    page.field(2, "read", &format!("{frames}{when}"));
     if !reading.baseline {
         page.field(
             2,
             "baseline",
-            "none: \"new\" means new to this capture (see `tidewaiter learn --help`)",
+            "none: what is new cannot be told from what is ordinary (see `tidewaiter learn --help`)",
         );
     }
     losses(page, case, reading);
@@ -69,14 +74,18 @@ pub(super) fn block(page: &mut Page<'_>, case: &Case, reading: &Reading) {
             "no finding is no clean bill: builds over the local socket or ssh, and what was not captured, cannot be seen",
         );
     }
-    page.field(2, "names", &format!("of techniques as in ATT&CK {}", attack::version()));
+    page.field(
+        2,
+        "ATT&CK",
+        &format!("names of techniques are those of version {}", attack::version()),
+    );
 }
 
 fn losses(page: &mut Page<'_>, case: &Case, reading: &Reading) {
     let stream = &reading.counters.stream;
     if stream.gaps > 0 {
         let text =
-            format!("{} gaps, {} bytes missing from connections", stream.gaps, stream.gap_bytes);
+            format!("{} gaps, {} missing from connections", stream.gaps, bytes(stream.gap_bytes));
         page.field(2, "lost", &text);
     }
     let wire = &reading.counters.wire;

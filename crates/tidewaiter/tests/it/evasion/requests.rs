@@ -102,6 +102,7 @@ fn codings_of_the_context_hide_no_build() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a list of cases")]
 fn dockerfiles_hide_no_destination() {
     let written = |dockerfile: &str| attack(&build("/v1.41/build?t=evil:1&q=1", dockerfile));
     let with = |query: &str, dockerfile: &str| {

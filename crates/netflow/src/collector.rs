@@ -1,0 +1,128 @@
+//! The collector: export datagrams to flow records and connections.
+
+use tw_model::{Caveat, Connection, Evidence, FlowId, FlowRecord, Timestamp};
+
+use crate::conversation::Conversation;
+use crate::join::Join;
+use crate::piece::Key;
+use crate::{Counters, Datagram, Decoder, Limits, Usage};
+
+/// What the collector tells.
+#[derive(Debug)]
+pub enum Told<'a> {
+    /// A flow record, as exported.
+    Record(&'a FlowRecord, Evidence),
+    /// A conversation as it stands, with its records; readers keep the last of each id.
+    Connection(Box<Connection>, Vec<Evidence>),
+}
+
+/// Turns the datagrams of any number of exporters into connections.
+///
+/// Order of calls: any number of [`push`](Self::push) and [`advance`](Self::advance), then one
+/// [`finish`](Self::finish). A conversation is told once records of both directions are there, or
+/// one direction has waited long enough, again as more records come, and at last with `ended` set.
+#[derive(Debug)]
+pub struct Collector {
+    limits: Limits,
+    decoder: Decoder,
+    join: Join,
+    counters: Counters,
+}
+
+impl Collector {
+    /// A collector that has seen nothing.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            decoder: Decoder::new(limits),
+            join: Join::new(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Takes one datagram. Never fails.
+    pub fn push(&mut self, datagram: &Datagram<'_>, sink: &mut dyn FnMut(Told<'_>)) {
+        let arrived = datagram.evidence.timestamp;
+        let Self { limits, decoder, join, counters } = self;
+        let mut changed: Vec<(Key, FlowId)> = Vec::new();
+        decoder.push(datagram, &mut |record, at| {
+            sink(Told::Record(record, at));
+            changed.extend(join.push(record, at, arrived, limits, counters));
+        });
+        changed.sort_unstable_by_key(|(_, id)| *id);
+        changed.dedup();
+        for (key, id) in &changed {
+            if let Some(conversation) = join.get(key, *id) {
+                tell(decoder, key, conversation, false, sink);
+            }
+        }
+        join.trim(limits, counters, &mut |key, conversation, ended| {
+            tell(decoder, key, conversation, ended, sink);
+        });
+        self.advance(arrived, sink);
+    }
+
+    /// Time passed: what has waited long enough is told.
+    pub fn advance(&mut self, now: Timestamp, sink: &mut dyn FnMut(Told<'_>)) {
+        let Self { limits, decoder, join, .. } = self;
+        join.advance(now, limits, &mut |key, conversation, ended| {
+            tell(decoder, key, conversation, ended, sink);
+        });
+    }
+
+    /// End of input: everything that is under way is told.
+    pub fn finish(&mut self, sink: &mut dyn FnMut(Told<'_>)) {
+        let Self { decoder, join, .. } = self;
+        join.finish(&mut |key, conversation, ended| {
+            tell(decoder, key, conversation, ended, sink);
+        });
+    }
+
+    /// What was counted so far; data sets that still wait for their template count as lost.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        let decoded = self.decoder.counters();
+        Counters {
+            sets_lost: decoded.sets_lost.saturating_add(self.decoder.waiting()),
+            repeated: self.counters.repeated,
+            unjoined: self.counters.unjoined,
+            conversations_lost: self.counters.conversations_lost,
+            ..decoded
+        }
+    }
+
+    /// What is held at the moment.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        Usage { conversations: self.join.len(), ..self.decoder.usage() }
+    }
+
+    /// The decoder, for what it knows of exporters.
+    #[must_use]
+    pub const fn decoder(&self) -> &Decoder {
+        &self.decoder
+    }
+}
+
+/// What was lost of an exporter's records since the conversation began may have been of it.
+fn tell(
+    decoder: &Decoder,
+    key: &Key,
+    conversation: &Conversation,
+    ended: bool,
+    sink: &mut dyn FnMut(Told<'_>),
+) {
+    let mut connection = conversation.connection(key, ended);
+    let Some(exported) = &mut connection.exported else { return };
+    for source in conversation.sources() {
+        let (gap, missing) = decoder.losses(source.exporter, (source.version, source.domain));
+        for (at, caveat) in [(gap, Caveat::ExporterGaps), (missing, Caveat::TemplatesMissing)] {
+            let since = at.is_some_and(|at| at >= conversation.first);
+            if since && !exported.caveats.contains(&caveat) {
+                exported.caveats.push(caveat);
+            }
+        }
+    }
+    sink(Told::Connection(Box::new(connection), conversation.evidence()));
+}

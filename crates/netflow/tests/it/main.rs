@@ -1,0 +1,6 @@
+//! The decoder and the collector on hand-made datagrams.
+
+mod collector;
+mod decoder;
+mod hostile;
+mod message;
