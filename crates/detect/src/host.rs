@@ -201,10 +201,8 @@ impl HostMap {
         if environments.has(environment, ip) {
             return None;
         }
-        let mut tied =
-            self.ids.iter().filter(|((_, address), _)| *address == ip).map(|(_, id)| *id);
-        let first = tied.next()?;
-        tied.all(|id| id == first).then_some(first)
+        let tied = self.by_ip.get(&ip)?;
+        tied.first().copied().filter(|_| tied.len() == 1)
     }
 
     pub(crate) fn addresses(&self, id: HostId) -> &[IpAddr] {

@@ -6,7 +6,8 @@
 /// with an `Anomaly` and goes on with what still makes sense.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Longest request line, in bytes. Longer ones end the reading of that direction. Default 256 KiB.
+    /// Longest request line, in bytes. Longer ones end the reading of that direction. Default 1 MiB and
+    /// 4 KiB, which is where the server of Go's `net/http`, and so a Docker daemon, answers 431.
     pub request_line_bytes: u32,
     /// Header fields that are kept of one head, in bytes; the rest of the head is read for its
     /// framing only (`HttpLimit`). Default 64 KiB.
@@ -55,7 +56,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            request_line_bytes: 256 << 10,
+            request_line_bytes: (1 << 20) + (4 << 10),
             head_bytes: 64 << 10,
             headers: 1000,
             chunk_line_bytes: 16 << 10,

@@ -221,8 +221,12 @@ impl Probing {
         if !settled && held.len() <= length(limits.held_bytes) {
             return None;
         }
-        let verdict =
-            if held.len() > length(limits.held_bytes) { Verdict::Nothing } else { probe(held) };
+        // A request line of that length is one that says enough by its beginning.
+        let verdict = match held.len() > length(limits.held_bytes) {
+            true if begun_request_line(held).is_some() => Verdict::Request,
+            true => Verdict::Nothing,
+            false => probe(held),
+        };
         // Some send the length of a DNS message in a segment of its own.
         let dns_to_come = self.dns && !*scanning && held.len() < TELLING_BYTES;
         if verdict == Verdict::More || (verdict == Verdict::Nothing && dns_to_come) {

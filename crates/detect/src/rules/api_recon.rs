@@ -21,6 +21,7 @@ pub(super) fn judge(scene: &Scene<'_>, drafts: &mut Drafts) {
         let key = (held.environment, held.value.client.ip, held.value.daemon.ip);
         by_caller.entry(key).or_default().push(held);
     }
+    let workers = workers(scene);
     for ((environment, client, daemon), mut calls) in by_caller {
         let caller = scene.caller(environment, client, daemon);
         let Some(host) = scene.hosts.find(scene.environments, environment, daemon) else {
@@ -30,7 +31,7 @@ pub(super) fn judge(scene: &Scene<'_>, drafts: &mut Drafts) {
             continue;
         }
         calls.sort_by_key(|h| (h.value.started, h.value.id));
-        let least = if works(scene, environment, client, daemon) {
+        let least = if workers.contains(&(environment, client, daemon)) {
             MIN_LOOKS_OF_A_WORKER
         } else {
             MIN_LOOKS
@@ -69,14 +70,14 @@ pub(super) fn judge(scene: &Scene<'_>, drafts: &mut Drafts) {
     }
 }
 
-/// Did the caller do anything but read? Who works has reasons to look first.
-fn works(scene: &Scene<'_>, environment: EnvironmentId, client: IpAddr, daemon: IpAddr) -> bool {
-    let calls = scene.calls_by_client.get(&client).into_iter().flatten();
-    calls.into_iter().any(|h| {
-        let call = &h.value;
-        let reads = matches!(call.method.as_str(), "GET" | "HEAD" | "");
-        !reads && h.environment == environment && call.daemon.ip == daemon
-    })
+/// Who did anything but read. Who works has reasons to look first.
+fn workers(scene: &Scene<'_>) -> BTreeSet<(EnvironmentId, IpAddr, IpAddr)> {
+    let reads = |method: &str| matches!(method, "GET" | "HEAD" | "");
+    let calls = scene.ledger.calls.values();
+    calls
+        .filter(|held| !reads(&held.value.method))
+        .map(|held| (held.environment, held.value.client.ip, held.value.daemon.ip))
+        .collect()
 }
 
 /// The first calls within `BURST` of each other of which `least` are different.

@@ -610,6 +610,27 @@ fn a_request_line_beyond_the_limit_ends_the_direction() {
     }
 }
 
+/// Docker's server takes a megabyte.
+#[test]
+fn a_long_request_line_is_read_however_it_comes() {
+    let line = format!("POST /build?x={} HTTP/1.1\r\n\r\n", "x".repeat(1_000_000));
+    for segment in [1448, 65_536, line.len()] {
+        let mut targets = 0;
+        let mut reader = reader(2375, Limits::default());
+        for part in line.as_bytes().chunks(segment) {
+            reader.data(UP, part, &mut |event| {
+                if let Event::Http(http) = event
+                    && let HttpEventKind::RequestHead(head) = http.kind
+                {
+                    assert_eq!(head.target.len(), 1_000_009);
+                    targets += 1;
+                }
+            });
+        }
+        assert_eq!(targets, 1, "in segments of {segment}");
+    }
+}
+
 #[test]
 fn folded_fields_and_odd_spacing() {
     let mut host = None;

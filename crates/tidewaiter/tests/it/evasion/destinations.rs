@@ -3,7 +3,7 @@
 use tw_testkit::{Conversation, Packet, http_request};
 
 use super::stage::{
-    Case, DAEMON, DOCKERFILE, HOST, NEW, SILENT, STRANGER, address, at, attack, build, built, call,
+    Case, DAEMON, DOCKERFILE, HOST, SILENT, STRANGER, address, at, attack, build, built, call,
     caller, download, fetched, json_answer, merged,
 };
 use crate::support::check_all;
@@ -106,7 +106,6 @@ fn the_container_of_the_image_is_watched_for_a_while() {
         Case::quiet("twenty minutes later", outside),
     ];
     check_all(&cases, Case::complaints);
-    assert_ne!(NEW, STRANGER);
 }
 
 /// Created and started from the image, ten seconds after the build.

@@ -41,6 +41,10 @@ fn targets_and_framing_hide_no_build() {
         Case::attack("a byte at a time", byte_by_byte(&clear)),
         Case::attack("no content type", attack(&replaced(&clear, b"application/x-tar", b"x/y"))),
         Case::attack("pipelined", pipelined(&clear)),
+        Case::attack(
+            "a long query",
+            attack(&build(&format!("/build?t=evil:1&q=1&x={}", "x".repeat(900_000)), DOCKERFILE)),
+        ),
         Case::attack("after a hundred calls", after_a_hundred(&clear)),
         Case::attack("empty lines first", attack(&[b"\r\n\r\n", &*clear].concat())),
     ];
@@ -98,6 +102,7 @@ fn codings_of_the_context_hide_no_build() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a list of cases")]
 fn dockerfiles_hide_no_destination() {
     let written = |dockerfile: &str| attack(&build("/v1.41/build?t=evil:1&q=1", dockerfile));
     let with = |query: &str, dockerfile: &str| {
