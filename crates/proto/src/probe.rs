@@ -150,6 +150,8 @@ pub(crate) struct Probing {
     midstream: bool,
     /// Is it a name server's port?
     dns: bool,
+    /// What began here was taken for something that it was not: it is not tried again.
+    misled: bool,
 }
 
 impl Probing {
@@ -161,7 +163,15 @@ impl Probing {
             seen_bytes: [0; 2],
             midstream,
             dns,
+            misled: false,
         }
+    }
+
+    /// For bytes that began like something and were nothing: only clear beginnings count now.
+    pub(crate) const fn misled(dns: bool) -> Self {
+        let mut probing = Self::new(true, dns);
+        probing.misled = true;
+        probing
     }
 
     /// False when both directions had their chance.
@@ -205,7 +215,7 @@ impl Probing {
         let held = self.held.get_mut(index)?;
         let scanning = self.scanning.get_mut(index)?;
         let seen = self.seen_bytes.get_mut(index)?;
-        let first = *seen == 0;
+        let first = *seen == 0 && !self.misled;
         *seen = seen.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
         if *scanning && held.is_empty() {
             // The first segment of a joined connection may still be the beginning of anything.

@@ -13,6 +13,9 @@ use crate::probe::Probing;
 use crate::socks::Socks;
 use crate::tls::{ClientRandom, SessionSecrets, Tls};
 
+/// Changes of protocol on one connection, tunnels in tunnels included; after more it is not read on.
+const MAX_SWITCHES: u32 = 32;
+
 /// Reads whatever one connection carries.
 ///
 /// Order of calls: [`joined_midstream`](Self::joined_midstream) at once, if at all; then `data`,
@@ -27,6 +30,7 @@ pub struct Reader {
     level: Level,
     via: Option<Box<(String, ProxyKind)>>,
     tunnels: u32,
+    switches: u32,
     totals: Totals,
     midstream: bool,
     closed: [bool; 2],
@@ -82,6 +86,7 @@ impl Reader {
             level,
             via: None,
             tunnels: 0,
+            switches: 0,
             totals: Totals::default(),
             midstream: false,
             closed: [false; 2],
@@ -259,14 +264,23 @@ impl Reader {
     }
 
     fn probing(&self) -> Level {
+        Level::Probing(Probing::new(self.midstream, self.may_be_dns()))
+    }
+
+    fn may_be_dns(&self) -> bool {
         let dns = dns::is_port(self.ends.opener.port) || dns::is_port(self.ends.responder.port);
-        Level::Probing(Probing::new(self.midstream, dns && self.via.is_none()))
+        dns && self.via.is_none()
     }
 
     /// Goes over to another protocol and hands it the bytes that it begins with.
     fn follow(&mut self, switch: Switch, sink: &mut dyn FnMut(Event<'_>)) {
         let Switch { next, bytes, missing } = switch;
         self.note_protocol();
+        self.switches = self.switches.saturating_add(1);
+        if self.switches > MAX_SWITCHES {
+            self.level = Level::Opaque;
+            return;
+        }
         self.level = match next {
             Next::Http1(direction, lost) => {
                 Level::Http1(Box::new(Http1::new(direction, lost, self.midstream)))
@@ -288,7 +302,7 @@ impl Reader {
             Next::Unknown => {
                 // What looked like a beginning was none: from here on only clear ones count.
                 self.midstream = true;
-                self.probing()
+                Level::Probing(Probing::misled(self.may_be_dns()))
             }
             Next::Tunnel(target, kind) => self.tunnel(target, kind, sink),
         };

@@ -109,3 +109,22 @@ fn noise_never_panics_and_tells_nothing_whole() {
         read_midstream(&feeds);
     }
 }
+
+#[test]
+fn what_only_began_like_socks_is_not_taken_for_it_again() {
+    let input: &[u8] = b"\x04\x02\0\x02\0\0\0\0\0\0\0\0";
+    for size in 1..=input.len() {
+        for joined in [false, true] {
+            let mut reader = tcp();
+            if joined {
+                reader.joined_midstream();
+            }
+            for direction in [UP, DOWN, UP] {
+                for piece in input.chunks(size) {
+                    reader.data(direction, piece, &mut |_| {});
+                }
+            }
+            reader.close(&mut |_| {});
+        }
+    }
+}
