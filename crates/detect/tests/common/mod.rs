@@ -233,6 +233,7 @@ pub fn container(
     ContainerEvent {
         call: CallId { flow: FlowId(start.to_bits()), index: 2 },
         action,
+        kind: DeployKind::Container,
         daemon: endpoint(HOST, 2375),
         client: ip(client),
         client_port: 50_002,
@@ -275,6 +276,8 @@ pub fn call(client: &str, route: Route, start: f64) -> Observation {
         path: format!("/{route:?}"),
         api_version: None,
         user_agent: None,
+        credentials: false,
+        software: None,
         status: Some(200),
         certain: true,
         tls: false,
