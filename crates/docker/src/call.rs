@@ -94,7 +94,7 @@ impl Call {
             role.add_caveat(Caveat::Truncated);
         }
         let call = Self {
-            software: SoftwareReader::new(route),
+            software: SoftwareReader::new(route, &target.path),
             unclean: target.unclean,
             request_over: false,
             fresh: Fresh { api: true, role: true },
@@ -143,7 +143,7 @@ impl Call {
             api,
             proof,
             role,
-            software: SoftwareReader::new(Route::Other),
+            software: SoftwareReader::new(Route::Other, ""),
             unclean: false,
             request_over: true,
             fresh: Fresh::default(),
@@ -168,7 +168,7 @@ impl Call {
         if std::mem::replace(&mut self.request_over, true) {
             return;
         }
-        let body = self.role.request_end(turn.secrets);
+        let body = self.role.request_end(turn);
         if let Role::Container(call) = &self.role {
             call.announce(turn.memory);
         }
@@ -229,8 +229,12 @@ impl Call {
             self.api.ended = turn.now;
         }
         self.api.complete = end == BodyEnd::Complete;
-        if let Some(version) = self.software.end() {
-            self.api.software.get_or_insert_default().version = Some(version);
+        match (self.api.route, self.software.end()) {
+            (Route::Network, Some(id)) => turn.memory.learn_host_network(self.host(), id),
+            (_, Some(version)) => {
+                self.api.software.get_or_insert_default().version = Some(version);
+            }
+            (_, None) => {}
         }
         self.role.response_end(end, turn);
         self.recognise_answer();

@@ -50,6 +50,8 @@ pub(crate) struct Memory {
     execs: Bounded<(HostKey, String), Box<ContainerEvent>>,
     remotes: Bounded<(FlowId, u64), OpenRemote>,
     sessions: Bounded<(HostKey, String), CallId>,
+    /// Ids of the networks that are the hosts' own.
+    host_networks: Bounded<HostKey, String>,
     /// Every open context reader holds a clone.
     contexts: Arc<()>,
 }
@@ -64,6 +66,7 @@ impl Memory {
             execs: Bounded::new(limits.execs),
             remotes: Bounded::new(limits.open_builds),
             sessions: Bounded::new(limits.execs),
+            host_networks: Bounded::new(limits.daemons),
             contexts: Arc::new(()),
         }
     }
@@ -208,6 +211,16 @@ impl Memory {
         self.sessions.get(&(host, id.to_owned())).copied()
     }
 
+    /// The daemon told the id of the network that is its host's own.
+    pub(crate) fn learn_host_network(&mut self, host: HostKey, id: String) {
+        self.host_networks.insert(host, id);
+    }
+
+    /// That id.
+    pub(crate) fn host_network(&self, host: HostKey) -> Option<&str> {
+        self.host_networks.get(&host).map(String::as_str)
+    }
+
     /// A build waits for this file.
     pub(crate) fn wait_for(&mut self, build: (FlowId, u64), remote: OpenRemote) {
         self.remotes.insert(build, remote);
@@ -246,6 +259,7 @@ impl Memory {
             .saturating_add(self.execs.evicted())
             .saturating_add(self.remotes.evicted())
             .saturating_add(self.sessions.evicted())
+            .saturating_add(self.host_networks.evicted())
     }
 }
 

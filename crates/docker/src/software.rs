@@ -1,5 +1,5 @@
-//! What an answer says of the daemon that gave it: fields of its head, and the body of `/version` and
-//! `/info`. Limits: 64 KiB of a body, 128 characters of each value.
+//! What an answer says of the daemon that gave it: fields of its head, and one value in the body of
+//! `/version`, `/info` and `/networks/host`. Limits: 64 KiB of a body, 128 characters of each value.
 
 use tw_model::{Route, Software};
 use tw_proto::ResponseHead;
@@ -10,6 +10,8 @@ use crate::query::bounded;
 
 /// Longest body that is read.
 const MAX_BODY: usize = 64 * 1024;
+/// Path of the network that is the host's own.
+const HOST_NETWORK: &str = "/networks/host";
 /// Longest value.
 const MAX_VALUE: usize = 128;
 
@@ -20,11 +22,13 @@ pub(crate) struct SoftwareReader {
 }
 
 impl SoftwareReader {
-    /// Docker Engine API v1.43, SystemVersion (`Version`) and SystemInfo (`ServerVersion`).
-    pub(crate) fn new(route: Route) -> Self {
-        let key = match route {
-            Route::Version => "Version",
-            Route::Info => "ServerVersion",
+    /// Docker Engine API v1.43, SystemVersion (`Version`), SystemInfo (`ServerVersion`) and
+    /// NetworkInspect (`Id`): clients name networks of services by their ids.
+    pub(crate) fn new(route: Route, path: &str) -> Self {
+        let key = match (route, path) {
+            (Route::Version, _) => "Version",
+            (Route::Info, _) => "ServerVersion",
+            (Route::Network, HOST_NETWORK) => "Id",
             _ => "",
         };
         Self { body: (!key.is_empty()).then(|| Collected::new(MAX_BODY)), key }
@@ -54,7 +58,7 @@ impl SoftwareReader {
         }
     }
 
-    /// The answer is over: the version that its body tells.
+    /// The answer is over: the value that its body tells.
     pub(crate) fn end(&mut self) -> Option<String> {
         let bytes = self.body.take()?.take();
         let answer = Json::read(&bytes).value;

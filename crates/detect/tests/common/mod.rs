@@ -436,6 +436,11 @@ impl Told {
         self.findings.iter().filter(|f| f.rule == rule).collect()
     }
 
+    /// Findings other than that an API is exposed, which every call in clear shows.
+    pub fn of_others(&self) -> Vec<&Finding> {
+        self.findings.iter().filter(|f| f.rule != Rule::ApiExposed).collect()
+    }
+
     /// The only finding of that rule about an address.
     pub fn one(&self, rule: Rule) -> &Finding {
         let found: Vec<_> = self

@@ -177,7 +177,7 @@ impl ContainerCall {
 
     /// The request is over, or no more of it will come: what came of the body is read. Says whether
     /// the body was damaged.
-    pub(crate) fn request_end(&mut self, secrets: Secrets) -> bool {
+    pub(crate) fn request_end(&mut self, secrets: Secrets, memory: &Memory) -> bool {
         if self.request_read {
             return false;
         }
@@ -188,7 +188,8 @@ impl ContainerCall {
             Kind::Create => self.read_create(&parsed.value, parsed.whole, secrets),
             Kind::ExecCreate => self.read_exec(&parsed.value, secrets),
             Kind::ServiceCreate | Kind::ServiceUpdate => {
-                self.take(service::from_spec(&parsed.value, None, secrets));
+                let network = memory.host_network(self.scope.0);
+                self.take(service::from_spec(&parsed.value, network, secrets));
             }
             Kind::PluginPull => self.take(plugin::from_privileges(&parsed.value)),
             Kind::PluginCreate => {
