@@ -1,6 +1,7 @@
 //! The command line: what can be asked, and the exit status of each answer.
 
 pub(crate) mod args;
+mod audit;
 mod check_config;
 mod common;
 mod dissect;
@@ -32,6 +33,7 @@ pub fn main(args: Args) -> ExitCode {
     let ended = match args.command {
         Command::Replay(replay) => replay::run(&replay),
         Command::Learn(learn) => learn::run(&learn),
+        Command::Audit(audit) => audit::run(&audit),
         Command::Dissect(dissect) => dissect::run(&dissect),
         Command::Seen(seen) => seen::run(&seen),
         Command::CheckConfig(check) => check_config::run(&check),
