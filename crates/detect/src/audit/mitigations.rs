@@ -56,6 +56,14 @@ fn access(daemon: &Daemon) -> Mitigation {
             handshakes(certificates.not_asked)
         ));
     }
+    let sealed = match transport.tls_connections {
+        0 => transport.tls_calls,
+        connections => connections,
+    };
+    if sealed > 0 {
+        let what = if transport.tls_connections > 0 { "connection" } else { "call" };
+        told.supports.push(format!("is spoken to over TLS: {}", plural(sealed, what)));
+    }
     if certificates.given > 0 {
         told.supports.push(format!(
             "asks for client certificates and got one: {}",
