@@ -157,7 +157,7 @@ impl Detector {
             action: Box::new(transfer.action.clone()),
             evidence: transfer.evidence.clone(),
         }));
-        for held in self.ledger.containers.values() {
+        for held in self.ledger.containers.values().filter(|held| !held.value.is_refused()) {
             judgements.push(Judgement::Container {
                 environment: self.environments.name(held.environment).to_owned(),
                 event: Box::new(held.value.clone()),

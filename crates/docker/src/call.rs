@@ -245,11 +245,16 @@ impl Call {
         self.fresh = Fresh { api: true, role: true };
     }
 
+    /// Is it one that is answered with a stream?
+    pub(crate) const fn streams(&self) -> bool {
+        matches!(self.api.route, Route::ExecStart | Route::ContainerAttach)
+    }
+
     /// Bytes on a connection that this call hijacked.
     pub(crate) fn running(&mut self, by_client: bool, bytes: &[u8], now: Timestamp) {
         self.api.ended = now;
         self.role.running(now);
-        if !matches!(self.api.route, Route::ExecStart | Route::ContainerAttach) {
+        if !self.streams() {
             return;
         }
         let meter = self.stream.get_or_insert_default();
@@ -269,7 +274,7 @@ impl Call {
         self.refute_stranger();
         turn.memory.stop_waiting(self.key());
         // A hijacked connection has its whole answer long before its end.
-        if !self.api.complete || self.api.status == Some(101) {
+        if !self.api.complete || self.api.status == Some(101) || self.streams() {
             self.fresh = Fresh { api: true, role: true };
         }
     }

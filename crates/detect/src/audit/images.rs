@@ -88,7 +88,7 @@ impl Images {
                     digest: None,
                     registry: None,
                     client: Some(event.client),
-                    failed: event.status.is_some_and(|status| status >= 400),
+                    failed: false,
                     at: event.started,
                     evidence,
                 });
