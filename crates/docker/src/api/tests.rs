@@ -9,6 +9,7 @@ mod cut;
 mod recognition;
 mod registries;
 mod secrets;
+mod uploads;
 
 use tw_model::{
     ApiCall, Build, ContainerEvent, Direction, Endpoint, Evidence, FlowId, HttpExchange,
