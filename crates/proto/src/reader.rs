@@ -102,6 +102,16 @@ impl Reader {
         }
     }
 
+    /// A reader for an HTTP/2 connection that something else carries, seen from its start; its client is
+    /// who sends the preface.
+    #[must_use]
+    pub fn of_http2(flow: FlowId, opener: Endpoint, responder: Endpoint, limits: Limits) -> Self {
+        let mut reader = Self::new(flow, opener, responder, Protocol::TCP, limits);
+        reader.level = Level::Http2(Box::new(Http2::new(false, &limits)));
+        reader.note_protocol();
+        reader
+    }
+
     /// A reader for what is said inside TLS on a connection.
     pub(crate) fn inside_tls(ends: Ends, tunnels: u32, out: &Out<'_>) -> Self {
         let Ends { flow, opener, responder } = ends;
@@ -308,10 +318,7 @@ impl Reader {
             Next::Http1(direction, lost) => {
                 Level::Http1(Box::new(Http1::new(direction, lost, self.midstream)))
             }
-            Next::Http2(joined) => {
-                let (_, out) = self.split(sink);
-                Level::Http2(Box::new(Http2::new(joined, &out)))
-            }
+            Next::Http2(joined) => Level::Http2(Box::new(Http2::new(joined, &self.limits))),
             Next::Tls => {
                 let mut tls = Tls::new(self.ends, self.tunnels, self.decrypt, &self.limits);
                 if self.tell_records && self.tunnels == 0 {

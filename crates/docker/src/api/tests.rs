@@ -9,6 +9,7 @@ mod cut;
 mod recognition;
 mod registries;
 mod secrets;
+mod tunnels;
 mod uploads;
 
 use tw_model::{
