@@ -8,6 +8,7 @@ mod captures;
 mod commands;
 mod determinism;
 mod evasion;
+mod floods;
 mod flows;
 mod golden;
 mod hostile_text;
