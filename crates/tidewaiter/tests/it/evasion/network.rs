@@ -185,6 +185,34 @@ fn proxies_hide_no_destination() {
     check_all(&cases, Case::complaints);
 }
 
+/// A known proxy that is spoken to in TLS makes no finding: the build says that it was there.
+#[test]
+fn a_proxy_that_cannot_be_read_is_said_of_the_build() {
+    let given = "/v1.41/build?t=evil:1&q=1&buildargs=%7B%22https_proxy%22%3A%22https%3A%2F%2F10.10.1.9%3A3128%22%7D";
+    let env = "FROM alpine:3.18\nENV HTTPS_PROXY https://10.10.1.9:3128\nRUN make\n";
+    let opaque = tls(HOST, PROXY, "cdn.example.net", at(1.0));
+    let before = through_proxy(HOST, PROXY, "cdn.example.net", at(-60.0));
+    let listed = "[policy]\nproxies = [\"10.10.1.9:3128\"]\n";
+    let quiet = |name, request: &[u8], before: &[Packet]| {
+        Case::quiet(
+            name,
+            merged([before.to_vec(), call(DAEMON, request, &built()), opaque.clone()]),
+        )
+    };
+    let silent = quietly();
+    let cases = [
+        quiet("asked in clear before", &silent, &before),
+        quiet("a build argument", &build(given, SILENT), &[]),
+        quiet("a variable of the Dockerfile", &build("/build?t=evil:1&q=1", env), &[]),
+        quiet("configured", &silent, &[]).configured(listed),
+    ];
+    for case in &cases {
+        assert_eq!(case.complaints(), Vec::<String>::new());
+        assert_eq!(case.caveats_of_builds(), ["proxied"], "{case:?}");
+    }
+    assert!(quiet("nobody said so", &silent, &[]).caveats_of_builds().is_empty());
+}
+
 #[test]
 fn a_known_address_hides_no_new_name() {
     let server = format!("{KNOWN}:443");
