@@ -113,6 +113,7 @@ mod tests {
             ip_len: 40,
             ip_id: 0,
             hop_limit: 64,
+            overlapped: false,
             transport: Transport::Tcp(segment),
         };
         packet.tcp_checksum()

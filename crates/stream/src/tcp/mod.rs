@@ -228,6 +228,9 @@ impl Tcp {
         if !side.started() && step.flow.midstream && other_started {
             side.start(position);
         }
+        if let Some(behind) = segment.urgent() {
+            side.urgent = position.saturating_add(u64::from(behind));
+        }
         side.payload(step, direction, position, segment.payload, segment.payload_len);
     }
 

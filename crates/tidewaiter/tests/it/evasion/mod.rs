@@ -5,4 +5,5 @@ mod destinations;
 mod network;
 mod quiet;
 mod requests;
+mod segments;
 mod stage;
