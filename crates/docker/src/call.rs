@@ -235,7 +235,10 @@ impl Call {
     /// Nothing more will come. `client_gone`: the connection was seen to end.
     pub(crate) fn over(&mut self, client_gone: bool, turn: &mut Turn<'_>) {
         self.request_end(turn);
+        // What might have belonged to another call does not.
+        let waited = self.only_gives();
         self.role.over(client_gone, turn);
+        self.fresh.role |= waited && !self.only_gives();
         self.recognise_answer();
         self.refute_stranger();
         turn.memory.stop_waiting(self.key());
@@ -277,6 +280,15 @@ impl Call {
     /// The build, if it is one.
     pub(crate) fn build_mut(&mut self) -> Option<&mut BuildCall> {
         if let Role::Build(build) = &mut self.role { Some(build) } else { None }
+    }
+
+    /// Its identity.
+    pub(crate) const fn id(&self) -> CallId {
+        self.api.id
+    }
+
+    fn only_gives(&self) -> bool {
+        matches!(&self.role, Role::Build(build) if build.only_gives())
     }
 
     /// The daemon's host.
@@ -345,7 +357,7 @@ impl Call {
         }
         match &self.role {
             Role::Plain => false,
-            Role::Build(build) => !build.was_not_taken(),
+            Role::Build(build) => !build.was_not_taken() && !build.only_gives(),
             Role::Creation(creation) => !creation.was_not_taken(),
             Role::Container(_) => status.is_none_or(|status| status < 300 || status == 304),
             Role::Transfer(_) => !status.is_some_and(|status| (300..400).contains(&status)),

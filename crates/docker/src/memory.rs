@@ -29,6 +29,15 @@ struct Known {
     started: bool,
 }
 
+/// Connection and exchange of the calls that share an upload.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Sides {
+    /// The build.
+    pub(crate) taker: Option<(FlowId, u64)>,
+    /// The call that brings its context.
+    pub(crate) giver: Option<(FlowId, u64)>,
+}
+
 /// An open build that waits for its `remote=`.
 #[derive(Clone)]
 pub(crate) struct OpenRemote {
@@ -47,6 +56,7 @@ pub(crate) struct Memory {
     execs: Bounded<(HostKey, String), Box<ContainerEvent>>,
     remotes: Bounded<(FlowId, u64), OpenRemote>,
     sessions: Bounded<(HostKey, String), CallId>,
+    uploads: Bounded<(HostKey, String), Sides>,
     /// Every open context reader holds a clone.
     contexts: Arc<()>,
 }
@@ -61,6 +71,7 @@ impl Memory {
             execs: Bounded::new(limits.execs),
             remotes: Bounded::new(limits.open_builds),
             sessions: Bounded::new(limits.execs),
+            uploads: Bounded::new(limits.open_builds),
             contexts: Arc::new(()),
         }
     }
@@ -205,6 +216,11 @@ impl Memory {
         self.sessions.get(&(host, id.to_owned())).copied()
     }
 
+    /// The two calls that name this upload.
+    pub(crate) fn upload(&mut self, host: HostKey, id: &str) -> &mut Sides {
+        self.uploads.entry(&(host, id.to_owned()))
+    }
+
     /// A build waits for this file.
     pub(crate) fn wait_for(&mut self, build: (FlowId, u64), remote: OpenRemote) {
         self.remotes.insert(build, remote);
@@ -243,6 +259,7 @@ impl Memory {
             .saturating_add(self.execs.evicted())
             .saturating_add(self.remotes.evicted())
             .saturating_add(self.sessions.evicted())
+            .saturating_add(self.uploads.evicted())
     }
 }
 

@@ -426,7 +426,8 @@ impl Rest {
     fn shape(&self, flow: &Flow<Tracked>, hello: &TlsHello) -> Option<Box<ShapeMeter>> {
         let TlsHello { client, server, ja4, .. } = hello;
         let meter = || ShapeMeter::new(flow.id, *client, *server, flow.tag, Some(ja4.clone()));
-        self.docker_ports.0.contains(&server.port).then(|| Box::new(meter()))
+        let told = !hello.quic && self.docker_ports.0.contains(&server.port);
+        told.then(|| Box::new(meter()))
     }
 
     fn facts(&self, flow: &Flow<Tracked>, tls: bool) -> ConnFacts {

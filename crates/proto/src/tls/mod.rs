@@ -20,7 +20,10 @@ mod tests;
 
 use tw_model::Direction;
 
+pub(crate) use self::hello::ClientHello;
+pub(crate) use self::ja4::Carrier;
 pub use self::keylog::{ClientRandom, KeyLog, KeyLogCounters, SessionSecrets};
+pub(crate) use self::protection::expand_label;
 
 use self::decrypt::{Decryption, Piece};
 use self::hellos::Hellos;

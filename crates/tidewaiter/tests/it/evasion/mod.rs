@@ -2,6 +2,7 @@
 //! like it but is none.
 
 mod destinations;
+mod http3;
 mod network;
 mod quiet;
 mod requests;
