@@ -407,6 +407,10 @@ impl Rest {
                 sink(observed(at, flow.user.first, ObservationBody::Tls(hello)));
             }
             Event::TlsRecord(record) => measure(flow, at, record, sink),
+            Event::ClientAuth(mut auth) => {
+                auth.tag = flow.tag;
+                sink(observed(at, flow.user.first, ObservationBody::ClientAuth(auth)));
+            }
             Event::Dns(mut answer) => {
                 answer.tag = flow.tag;
                 sink(observed(at, None, ObservationBody::NameAnswer(answer)));
