@@ -5,6 +5,7 @@ use tw_model::{Caveat, Connection, Evidence, FlowId, FlowRecord, Timestamp};
 use crate::conversation::Conversation;
 use crate::join::Join;
 use crate::piece::Key;
+use crate::state::{self, NotAState};
 use crate::{Counters, Datagram, Decoder, Limits, Usage};
 
 /// What the collector tells.
@@ -20,12 +21,12 @@ pub enum Told<'a> {
 ///
 /// Order of calls: any number of [`push`](Self::push) and [`advance`](Self::advance), then one
 /// [`finish`](Self::finish). A conversation is told once records of both directions are there, or
-/// one direction has waited long enough, again as more records come, and at last with `ended` set.
+/// one direction has waited long enough, again a while after more records came, and at last with `ended` set.
 #[derive(Debug)]
 pub struct Collector {
     limits: Limits,
-    decoder: Decoder,
-    join: Join,
+    pub(crate) decoder: Decoder,
+    pub(crate) join: Join,
     counters: Counters,
 }
 
@@ -77,6 +78,35 @@ impl Collector {
         join.finish(&mut |key, conversation, ended| {
             tell(decoder, key, conversation, ended, sink);
         });
+    }
+
+    /// All that it knows and holds, for [`Self::restore`] in another run: templates, sampling and
+    /// numbers of each exporter, data sets that wait, and conversations under way. Cost: a pass over
+    /// all of it.
+    #[must_use]
+    pub fn save(&self) -> Vec<u8> {
+        state::save(&self.decoder, &self.join)
+    }
+
+    /// Takes back what was saved, within the limits, and tells what had been told, so that those who
+    /// listen know it again. Call it before the first [`Self::push`].
+    ///
+    /// # Errors
+    /// When it is no state, or cut off: then nothing is taken.
+    pub fn restore(
+        &mut self,
+        saved: &[u8],
+        sink: &mut dyn FnMut(Told<'_>),
+    ) -> Result<(), NotAState> {
+        let (decoder, join) = state::read(saved, &self.limits).ok_or(NotAState)?;
+        (self.decoder, self.join) = (decoder, join);
+        let Self { decoder, join, .. } = self;
+        let mut all: Vec<_> = join.all().filter(|(_, conversation)| conversation.told).collect();
+        all.sort_unstable_by_key(|(_, conversation)| conversation.id);
+        for (key, conversation) in all {
+            tell(decoder, key, conversation, false, sink);
+        }
+        Ok(())
     }
 
     /// What was counted so far; data sets that still wait for their template count as lost.
