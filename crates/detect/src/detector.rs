@@ -182,7 +182,8 @@ impl Detector {
         for draft in drafts {
             let windows = draft.owners.iter().filter_map(|owner| scene.maker(*owner));
             let ends = windows.map(|maker| self.window_end(maker)).max();
-            let settles = ends.map_or(draft.finding.timestamp, |end| end.max(draft.finding.timestamp));
+            let settles =
+                ends.map_or(draft.finding.timestamp, |end| end.max(draft.finding.timestamp));
             let of_incident = settled.entry(draft.finding.incident.clone()).or_insert(settles);
             *of_incident = settles.max(*of_incident);
             all.push(Reviewed { judgement: Judgement::Finding(Box::new(draft.finding)), settles });

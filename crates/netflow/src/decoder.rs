@@ -120,6 +120,12 @@ impl Decoder {
         self.exporters.get(address).map(|exporter| exporter.state(address))
     }
 
+    /// A time of the collector's clock as that exporter's clock has it.
+    pub(crate) fn exporters_time(&self, exporter: IpAddr, at: Timestamp) -> Timestamp {
+        let behind = self.exporters.get(exporter).and_then(|e| e.lag_nanos).unwrap_or(0);
+        Timestamp::from_nanos(at.as_nanos().saturating_sub(behind))
+    }
+
     /// When the domain that this record came from last missed records, and templates.
     pub(crate) fn losses(
         &self,

@@ -113,4 +113,6 @@ pub struct Counters {
     pub unjoined: u64,
     /// Conversations told before their time for a limit.
     pub conversations_lost: u64,
+    /// Datagrams dropped before they got here, as far as whoever read the socket said so.
+    pub dropped: u64,
 }

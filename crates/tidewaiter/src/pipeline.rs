@@ -43,7 +43,8 @@ impl<M: Memory> Pipeline<M> {
     pub(crate) fn new(settings: Settings, memory: M, how: How, secrets: Secrets) -> Self {
         let detector = Detector::new(settings.policy.clone(), settings.environments.clone());
         let docker_ports = DockerPorts(settings.policy.docker_ports.clone());
-        let limits = Limits { docker_ports, ..Limits::default() };
+        let exporters = settings.environments.exporters().clone();
+        let limits = Limits { docker_ports, exporters, ..Limits::default() };
         let learner = Learner::new(settings.environments.clone());
         Self {
             engine: Engine::new(limits, secrets),

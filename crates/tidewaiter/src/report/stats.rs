@@ -118,6 +118,13 @@ struct Exports {
     repeated: u64,
     unjoined: u64,
     conversations_lost: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    unlisted_datagrams: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde calls it with")]
+const fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 #[derive(Serialize)]
@@ -147,7 +154,8 @@ fn stats<'a>(run: &'a Run<'_>) -> Stats<'a> {
         flows: flows(counters),
         gaps: gaps(counters),
         docker: docker(counters),
-        exports: (counters.netflow.datagrams > 0).then(|| exports(counters)),
+        exports: (counters.netflow.datagrams + counters.unlisted_datagrams > 0)
+            .then(|| exports(counters)),
         detector: detector(run.detector),
         anomalies: counters.anomalies,
         findings: &run.findings,
@@ -249,6 +257,7 @@ const fn exports(counters: &Counters) -> Exports {
         repeated: netflow.repeated,
         unjoined: netflow.unjoined,
         conversations_lost: netflow.conversations_lost,
+        unlisted_datagrams: counters.unlisted_datagrams,
     }
 }
 
