@@ -12,7 +12,7 @@ use nix::sys::socket::{
     SockaddrLike as _, SockaddrStorage, bind, recvmmsg, setsockopt, socket, sockopt,
 };
 
-use super::{Batch, Opened, Outlet, PATIENCE};
+use super::{BATCHES, Batch, Opened, Outlet, PATIENCE};
 
 /// Datagrams taken by one system call.
 const AT_ONCE: usize = 64;
@@ -111,16 +111,37 @@ pub(super) fn read_all(sockets: &mut [Socket], outlet: &Outlet) {
             }
         }
         let ready: Vec<bool> = ready.iter().map(|fd| fd.any().unwrap_or(false)).collect();
-        let mut batch = Batch::default();
-        for (socket, _) in sockets.iter_mut().zip(ready).filter(|(_, ready)| *ready) {
-            if !read(socket, &mut buffers, &mut batch, outlet) {
-                return;
-            }
-        }
-        if !batch.is_empty() && !outlet.send(batch) {
+        let ready = sockets.iter_mut().zip(ready).filter_map(|(s, ready)| ready.then_some(s));
+        if round(ready, &mut buffers, outlet).is_none() {
             return;
         }
     }
+    // What had come before the stop is taken as well, but more may come without end.
+    for _ in 0..BATCHES {
+        if !round(sockets.iter_mut(), &mut buffers, outlet).is_some_and(|any| any) {
+            return;
+        }
+    }
+}
+
+/// Reads each of the sockets; says whether there was anything, and nothing when nobody wants batches any
+/// more.
+fn round<'a>(
+    sockets: impl Iterator<Item = &'a mut Socket>,
+    buffers: &mut [Vec<u8>],
+    outlet: &Outlet,
+) -> Option<bool> {
+    let mut batch = Batch::default();
+    let before = outlet.counters.datagrams.load(Ordering::Relaxed);
+    for socket in sockets {
+        if !read(socket, buffers, &mut batch, outlet) {
+            return None;
+        }
+    }
+    if !batch.is_empty() && !outlet.send(batch) {
+        return None;
+    }
+    Some(outlet.counters.datagrams.load(Ordering::Relaxed) > before)
 }
 
 /// Empties one socket, but does not let the others wait for longer than a batch. False when nobody

@@ -99,7 +99,7 @@ struct Docker {
 
 /// Flow records, where there were any.
 #[derive(Serialize)]
-struct Exports {
+pub(crate) struct Exports {
     datagrams: u64,
     malformed: u64,
     records: u64,
@@ -217,7 +217,7 @@ const fn gaps(counters: &Counters) -> Gaps {
     }
 }
 
-fn detector(counters: &tw_detect::Counters) -> BTreeMap<&'static str, u64> {
+pub(crate) fn detector(counters: &tw_detect::Counters) -> BTreeMap<&'static str, u64> {
     BTreeMap::from([
         ("observations", counters.observations),
         ("questions", counters.questions),
@@ -236,7 +236,7 @@ fn detector(counters: &tw_detect::Counters) -> BTreeMap<&'static str, u64> {
     ])
 }
 
-const fn exports(counters: &Counters) -> Exports {
+pub(crate) const fn exports(counters: &Counters) -> Exports {
     let netflow = &counters.netflow;
     Exports {
         datagrams: netflow.datagrams,
