@@ -101,7 +101,7 @@ struct Docker {
 
 /// Flow records, where there were any.
 #[derive(Serialize)]
-struct Exports {
+pub(crate) struct Exports {
     datagrams: u64,
     malformed: u64,
     records: u64,
@@ -120,6 +120,13 @@ struct Exports {
     repeated: u64,
     unjoined: u64,
     conversations_lost: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    unlisted_datagrams: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde calls it with")]
+const fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 #[derive(Serialize)]
@@ -149,7 +156,8 @@ fn stats<'a>(run: &'a Run<'_>) -> Stats<'a> {
         flows: flows(counters),
         gaps: gaps(counters),
         docker: docker(counters),
-        exports: (counters.netflow.datagrams > 0).then(|| exports(counters)),
+        exports: (counters.netflow.datagrams + counters.unlisted_datagrams > 0)
+            .then(|| exports(counters)),
         detector: detector(run.detector),
         anomalies: counters.anomalies,
         findings: &run.findings,
@@ -213,7 +221,7 @@ const fn gaps(counters: &Counters) -> Gaps {
     }
 }
 
-fn detector(counters: &tw_detect::Counters) -> BTreeMap<&'static str, u64> {
+pub(crate) fn detector(counters: &tw_detect::Counters) -> BTreeMap<&'static str, u64> {
     BTreeMap::from([
         ("observations", counters.observations),
         ("questions", counters.questions),
@@ -232,7 +240,7 @@ fn detector(counters: &tw_detect::Counters) -> BTreeMap<&'static str, u64> {
     ])
 }
 
-const fn exports(counters: &Counters) -> Exports {
+pub(crate) const fn exports(counters: &Counters) -> Exports {
     let netflow = &counters.netflow;
     Exports {
         datagrams: netflow.datagrams,
@@ -253,6 +261,7 @@ const fn exports(counters: &Counters) -> Exports {
         repeated: netflow.repeated,
         unjoined: netflow.unjoined,
         conversations_lost: netflow.conversations_lost,
+        unlisted_datagrams: counters.unlisted_datagrams,
     }
 }
 
