@@ -386,6 +386,8 @@ fn api_call(
         path: String::new(),
         api_version: None,
         user_agent: head.and_then(user_agent),
+        credentials: head.is_some_and(|head| head.header("authorization").is_some()),
+        software: None,
         status: None,
         certain: true,
         tls: conn.tls,

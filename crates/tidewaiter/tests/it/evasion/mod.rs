@@ -6,4 +6,5 @@ mod http3;
 mod network;
 mod quiet;
 mod requests;
+mod segments;
 mod stage;
