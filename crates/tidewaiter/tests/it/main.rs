@@ -10,6 +10,8 @@ mod collector;
 mod commands;
 mod determinism;
 mod evasion;
+#[cfg(feature = "exporters")]
+mod exporters;
 mod flows;
 mod golden;
 mod hostile_text;
