@@ -103,6 +103,7 @@ impl Learner {
             ObservationBody::Container(_)
             | ObservationBody::FlowRecord(_)
             | ObservationBody::TlsShape(_)
+            | ObservationBody::ClientAuth(_)
             | ObservationBody::Anomaly(_) => {}
         }
         while self.flows.len() > MAX_FLOWS {

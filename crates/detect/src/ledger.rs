@@ -172,7 +172,9 @@ impl Ledger {
                     self.build(&build, evidence, policy, &mut inquiry);
                 }
             }
-            ObservationBody::FlowRecord(_) | ObservationBody::Anomaly(_) => {}
+            ObservationBody::ClientAuth(_)
+            | ObservationBody::FlowRecord(_)
+            | ObservationBody::Anomaly(_) => {}
         }
         self.counters.questions += inquiry.count;
         self.forget(policy);

@@ -34,6 +34,7 @@ mod policy;
 mod rules;
 mod scene;
 mod seen;
+mod session;
 mod severity;
 mod shape;
 mod sighting;

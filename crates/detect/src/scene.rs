@@ -25,6 +25,7 @@ pub(crate) struct Lists {
     pub(crate) public_registries: HostList,
     pub(crate) allowed_registries: HostList,
     pub(crate) multi_tenant: HostList,
+    pub(crate) proxies: HostList,
 }
 
 /// Everything, joined.
@@ -113,6 +114,7 @@ impl<'a> Scene<'a> {
             public_registries: &lists.public_registries,
             allowed_registries: &lists.allowed_registries,
             multi_tenant: &lists.multi_tenant,
+            proxies: &lists.proxies,
             base_registries: &base_registries,
             asked_registries: &asked_registries,
             known_registries: &known_registries,
@@ -121,7 +123,7 @@ impl<'a> Scene<'a> {
         let windows = Windows::new(hosts.len(), &makers, &lives, policy);
         let contacts: Vec<_> = contacts
             .into_iter()
-            .map(|contact| {
+            .map(|mut contact| {
                 let attribution = windows.attribute(&contact);
                 let by_call = contact.registry != Registry::No
                     && was_asked(
@@ -133,6 +135,11 @@ impl<'a> Scene<'a> {
                     );
                 // What a pull or push was asked for is no part of a build that happens to be open.
                 let attribution = attribution.filter(|a| a.named || !by_call);
+                let owners = attribution.iter().flat_map(|a| &a.owners);
+                let mut makers = owners.filter_map(|owner| maker_of(&makers, *owner));
+                if makers.any(|maker| maker.has_opaque_proxy(&contact)) {
+                    contact.caveats.insert(Caveat::Proxied);
+                }
                 (contact, attribution)
             })
             .collect();
@@ -224,11 +231,18 @@ impl<'a> Scene<'a> {
         }
     }
 
+    /// What this call deployed, where it is no container of an image that was built here.
+    pub(crate) fn life_of_call(&self, call: CallId) -> Option<Owner> {
+        let event = &self.ledger.containers.get(&call)?.value;
+        let index = self.lives_by_client.get(&event.client)?.iter().find(|index| {
+            let life = self.lives.get(**index);
+            life.is_some_and(|life| life.events.iter().any(|held| held.value.call == call))
+        })?;
+        Some(Owner::Life(*index))
+    }
+
     pub(crate) fn maker(&self, owner: Owner) -> Option<&Maker<'a>> {
-        match owner {
-            Owner::Maker(index) => self.makers.get(index),
-            Owner::Life(_) => None,
-        }
+        maker_of(&self.makers, owner)
     }
 
     /// What to say of the owner of a window that was open at `at`.
@@ -242,6 +256,13 @@ impl<'a> Scene<'a> {
             Owner::Maker(index) => self.makers.get(index).map(maker_view),
             Owner::Life(index) => self.lives.get(index).and_then(|life| life_view(life, phase, at)),
         }
+    }
+}
+
+fn maker_of<'m, 'a>(makers: &'m [Maker<'a>], owner: Owner) -> Option<&'m Maker<'a>> {
+    match owner {
+        Owner::Maker(index) => makers.get(index),
+        Owner::Life(_) => None,
     }
 }
 
@@ -272,7 +293,7 @@ fn life_view<'a>(life: &Life<'a>, phase: Phase, at: Timestamp) -> Option<OwnerVi
     let begun = |e: &&&Held<tw_model::ContainerEvent>| e.value.started <= at;
     let matching = life.events.iter().rev().filter(begun).find(|e| e.value.action == wanted);
     let held = matching.copied().or_else(|| life.first())?;
-    let what = if phase == Phase::Exec { "an exec in container" } else { "a run of container" };
+    let what = if phase == Phase::Exec { "an exec in" } else { "a run of" };
     Some(OwnerView {
         environment: held.environment,
         daemon: held.value.daemon,

@@ -429,6 +429,10 @@ impl Rest {
                 sink(observed(at, flow.user.first, ObservationBody::Tls(hello)));
             }
             Event::TlsRecord(record) => measure(flow, at, record, sink),
+            Event::ClientAuth(mut auth) => {
+                auth.tag = flow.tag;
+                sink(observed(at, flow.user.first, ObservationBody::ClientAuth(auth)));
+            }
             Event::Dns(mut answer) => {
                 answer.tag = flow.tag;
                 sink(observed(at, None, ObservationBody::NameAnswer(answer)));
@@ -448,7 +452,8 @@ impl Rest {
     fn shape(&self, flow: &Flow<Tracked>, hello: &TlsHello) -> Option<Box<ShapeMeter>> {
         let TlsHello { client, server, ja4, .. } = hello;
         let meter = || ShapeMeter::new(flow.id, *client, *server, flow.tag, Some(ja4.clone()));
-        self.docker_ports.0.contains(&server.port).then(|| Box::new(meter()))
+        let told = !hello.quic && self.docker_ports.0.contains(&server.port);
+        told.then(|| Box::new(meter()))
     }
 
     fn facts(&self, flow: &Flow<Tracked>, tls: bool) -> ConnFacts {

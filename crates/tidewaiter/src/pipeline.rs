@@ -216,6 +216,7 @@ fn owner(observation: &Observation) -> Option<(std::net::IpAddr, tw_model::Netwo
         ObservationBody::Container(event) => Some((event.daemon.ip, event.tag)),
         ObservationBody::Registry(action) => Some((action.docker_host, action.tag)),
         ObservationBody::TlsShape(shape) => Some((shape.server.ip, shape.tag)),
+        ObservationBody::ClientAuth(auth) => Some((auth.server.ip, auth.tag)),
         ObservationBody::Connection(connection) => Some((connection.opener.ip, connection.tag)),
         ObservationBody::Http(_)
         | ObservationBody::NameAnswer(_)

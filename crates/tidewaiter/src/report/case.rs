@@ -4,7 +4,7 @@ use super::json::About;
 use tw_detect::Judgement;
 use tw_model::{
     Anomaly, Build, ContainerEvent, Evidence, Finding, ImageCreation, Incident, RegistryAction,
-    Severity, Timestamp,
+    Rule, Severity, Timestamp,
 };
 
 /// Something with its environment and where it stands in the input.
@@ -119,12 +119,8 @@ impl Case {
         let mut findings: Vec<&Finding> =
             self.findings.iter().filter(|finding| finding.incident == incident.id).collect();
         findings.sort_by(|a, b| {
-            (b.severity, b.verdict, a.timestamp, &a.id).cmp(&(
-                a.severity,
-                a.verdict,
-                b.timestamp,
-                &b.id,
-            ))
+            let rank = |f: &Finding| (f.severity, f.verdict, f.rule != Rule::ApiExposed);
+            rank(b).cmp(&rank(a)).then((a.timestamp, &a.id).cmp(&(b.timestamp, &b.id)))
         });
         findings
     }

@@ -79,6 +79,8 @@ struct Gaps {
     bytes: u64,
     overlap_conflicts: u64,
     reassembly_limits: u64,
+    segments_doubted: u64,
+    urgent_bytes: u64,
     resets_ignored: u64,
     segments_ignored: u64,
 }
@@ -212,6 +214,8 @@ const fn gaps(counters: &Counters) -> Gaps {
         bytes: stream.gap_bytes,
         overlap_conflicts: stream.overlap_conflicts,
         reassembly_limits: stream.reassembly_limits,
+        segments_doubted: stream.segments_doubted,
+        urgent_bytes: stream.urgent_bytes,
         resets_ignored: stream.resets_ignored,
         segments_ignored: stream.segments_ignored,
     }
