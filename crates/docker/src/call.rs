@@ -69,6 +69,7 @@ impl Call {
         let target = match head.extent {
             Extent::Line => Target::read_begun(&head.target)?,
             Extent::Whole | Extent::Fields => Target::read(&head.target)?,
+            Extent::Missing => return None,
         };
         let route = target.route(&head.method)?;
         let mut api = blank_api(summary, conn, turn.now);
@@ -196,12 +197,18 @@ impl Call {
 
     /// RFC 9112 §4, and what the answer says about who answers.
     pub(crate) fn response_head(&mut self, head: &ResponseHead, turn: &mut Turn<'_>) {
-        self.api.status = Some(head.status);
         self.api.software = SoftwareReader::head(head);
         self.api.ended = turn.now;
         if head.extent != Extent::Whole {
             self.role.add_caveat(Caveat::Truncated);
         }
+        if head.extent == Extent::Missing {
+            // Progress in chunks is what only success is answered with.
+            self.role.response_head(head.status, turn.now);
+            self.fresh.role = true;
+            return;
+        }
+        self.api.status = Some(head.status);
         if recognise::is_daemon_answer(head) {
             turn.memory.learn_daemon(self.api.daemon, self.api.tag);
             self.prove(Proof::Answer);
