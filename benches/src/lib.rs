@@ -5,9 +5,11 @@
 #![forbid(unsafe_code)]
 
 mod docker;
+mod h2c;
 mod mix;
 mod office;
 mod random;
 
 pub use docker::{Sessions, Truth};
+pub use h2c::write_h2c;
 pub use mix::{Totals, write_mix};

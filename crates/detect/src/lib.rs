@@ -44,8 +44,10 @@ mod transfer;
 mod window;
 
 pub use audit::{Audit, AuditLimits};
-pub use detector::{Detector, Judgement};
-pub use environment::{Environment, Environments, Network, NotANetwork, private_networks};
+pub use detector::{Detector, Judgement, Reviewed};
+pub use environment::{
+    Environment, Environments, ExporterList, Network, NotANetwork, private_networks,
+};
 pub use learner::Learner;
 pub use policy::{Counters, Limits, Policy};
 pub use seen::{Answer, Fact, Key, Knowledge, Seen};

@@ -69,6 +69,7 @@ impl Call {
         let target = match head.extent {
             Extent::Line => Target::read_begun(&head.target)?,
             Extent::Whole | Extent::Fields => Target::read(&head.target)?,
+            Extent::Missing => return None,
         };
         let route = target.route(&head.method)?;
         let mut api = blank_api(summary, conn, turn.now);
@@ -196,12 +197,18 @@ impl Call {
 
     /// RFC 9112 §4, and what the answer says about who answers.
     pub(crate) fn response_head(&mut self, head: &ResponseHead, turn: &mut Turn<'_>) {
-        self.api.status = Some(head.status);
         self.api.software = SoftwareReader::head(head);
         self.api.ended = turn.now;
         if head.extent != Extent::Whole {
             self.role.add_caveat(Caveat::Truncated);
         }
+        if head.extent == Extent::Missing {
+            // Progress in chunks is what only success is answered with.
+            self.role.response_head(head.status, turn.now);
+            self.fresh.role = true;
+            return;
+        }
+        self.api.status = Some(head.status);
         if recognise::is_daemon_answer(head) {
             turn.memory.learn_daemon(self.api.daemon, self.api.tag);
             self.prove(Proof::Answer);
@@ -264,12 +271,15 @@ impl Call {
     /// Nothing more will come. `client_gone`: the connection was seen to end.
     pub(crate) fn over(&mut self, client_gone: bool, turn: &mut Turn<'_>) {
         self.request_end(turn);
+        // What might have belonged to another call does not.
+        let waited = self.only_gives();
         if let Some(meter) = self.stream.take() {
             self.api.stream = Some(meter.seen());
             self.role.streamed(meter.seen());
             self.fresh = Fresh { api: true, role: true };
         }
         self.role.over(client_gone, turn);
+        self.fresh.role |= waited && !self.only_gives();
         self.recognise_answer();
         self.refute_stranger();
         turn.memory.stop_waiting(self.key());
@@ -311,6 +321,15 @@ impl Call {
     /// The build, if it is one.
     pub(crate) fn build_mut(&mut self) -> Option<&mut BuildCall> {
         if let Role::Build(build) = &mut self.role { Some(build) } else { None }
+    }
+
+    /// Its identity.
+    pub(crate) const fn id(&self) -> CallId {
+        self.api.id
+    }
+
+    fn only_gives(&self) -> bool {
+        matches!(&self.role, Role::Build(build) if build.only_gives())
     }
 
     /// The daemon's host.
@@ -379,7 +398,7 @@ impl Call {
         }
         match &self.role {
             Role::Plain => false,
-            Role::Build(build) => !build.was_not_taken(),
+            Role::Build(build) => !build.was_not_taken() && !build.only_gives(),
             Role::Creation(creation) => !creation.was_not_taken(),
             Role::Container(_) => status.is_none_or(|status| status < 300 || status == 304),
             Role::Transfer(_) => !status.is_some_and(|status| (300..400).contains(&status)),

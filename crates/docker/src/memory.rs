@@ -32,6 +32,15 @@ struct Known {
     started: bool,
 }
 
+/// Connection and exchange of the calls that share an upload.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Sides {
+    /// The build.
+    pub(crate) taker: Option<(FlowId, u64)>,
+    /// The call that brings its context.
+    pub(crate) giver: Option<(FlowId, u64)>,
+}
+
 /// An open build that waits for its `remote=`.
 #[derive(Clone)]
 pub(crate) struct OpenRemote {
@@ -50,6 +59,7 @@ pub(crate) struct Memory {
     execs: Bounded<(HostKey, String), Box<ContainerEvent>>,
     remotes: Bounded<(FlowId, u64), OpenRemote>,
     sessions: Bounded<(HostKey, String), CallId>,
+    uploads: Bounded<(HostKey, String), Sides>,
     /// Ids of the networks that are the hosts' own.
     host_networks: Bounded<HostKey, String>,
     /// Every open context reader holds a clone.
@@ -66,6 +76,7 @@ impl Memory {
             execs: Bounded::new(limits.execs),
             remotes: Bounded::new(limits.open_builds),
             sessions: Bounded::new(limits.execs),
+            uploads: Bounded::new(limits.open_builds),
             host_networks: Bounded::new(limits.daemons),
             contexts: Arc::new(()),
         }
@@ -211,6 +222,11 @@ impl Memory {
         self.sessions.get(&(host, id.to_owned())).copied()
     }
 
+    /// The two calls that name this upload.
+    pub(crate) fn upload(&mut self, host: HostKey, id: &str) -> &mut Sides {
+        self.uploads.entry(&(host, id.to_owned()))
+    }
+
     /// The daemon told the id of the network that is its host's own.
     pub(crate) fn learn_host_network(&mut self, host: HostKey, id: String) {
         self.host_networks.insert(host, id);
@@ -259,6 +275,7 @@ impl Memory {
             .saturating_add(self.execs.evicted())
             .saturating_add(self.remotes.evicted())
             .saturating_add(self.sessions.evicted())
+            .saturating_add(self.uploads.evicted())
             .saturating_add(self.host_networks.evicted())
     }
 }

@@ -82,6 +82,8 @@ pub enum AnomalyKind {
     Http2Malformed,
     /// HTTP/2 beyond a limit (continuation flood, rapid reset, header bomb).
     Http2Limit,
+    /// QUIC whose hello is beyond a limit, or not there after many packets; it is not read.
+    QuicLimit,
 }
 
 /// Something that ought not to be, with where.

@@ -5,6 +5,7 @@
 
 mod grpc;
 mod params;
+mod upload;
 
 use std::sync::Arc;
 
@@ -16,6 +17,8 @@ use tw_proto::BodyEnd;
 
 use self::grpc::GrpcAnswer;
 use self::params::Params;
+use self::upload::Given;
+pub(crate) use self::upload::Upload;
 use crate::buildkit::Progress;
 use crate::collected::Collected;
 use crate::content::answer::{AnswerFacts, AnswerReader};
@@ -45,6 +48,7 @@ pub(crate) struct BuildCall {
     /// What BuildKit tells while it works.
     progress: Progress,
     grpc: Option<GrpcAnswer>,
+    given: Given,
     ending: Ending,
     has_dockerfile: bool,
     growths: u32,
@@ -56,6 +60,7 @@ struct FileFacts {
     base_images: Vec<String>,
     steps: Vec<String>,
     urls: Vec<String>,
+    proxies: Vec<String>,
 }
 
 impl BuildCall {
@@ -112,6 +117,7 @@ impl BuildCall {
             said: AnswerFacts::default(),
             progress: Progress::default(),
             grpc: None,
+            given: Given::default(),
             ending: Ending::default(),
             has_dockerfile: false,
             growths: 0,
@@ -173,6 +179,7 @@ impl BuildCall {
         let Some((context, _)) = self.context.take() else { return false };
         let facts = context.finish();
         let odd = facts.malformed || facts.limit_hit;
+        self.keep_for_another(&facts);
         self.apply_context(facts, self.params.remote.is_some());
         odd
     }
@@ -231,6 +238,7 @@ impl BuildCall {
 
     /// Nothing more will come; `gone` as for [`Ending::conclude`].
     pub(crate) fn over(&mut self, gone: Option<Timestamp>) {
+        self.give_up_giving();
         self.request_end();
         self.finish_answer();
         self.refresh();
@@ -327,8 +335,12 @@ impl BuildCall {
         let target = self.params.target.as_deref();
         let facts = dockerfile::read(text, &self.params.args, target, self.secrets);
         self.build.dockerfile = Some(dockerfile::printable(text, self.secrets));
-        self.file =
-            FileFacts { base_images: facts.base_images, steps: facts.steps, urls: facts.urls };
+        self.file = FileFacts {
+            base_images: facts.base_images,
+            steps: facts.steps,
+            urls: facts.urls,
+            proxies: facts.proxies,
+        };
     }
 
     /// Puts together what the query, the Dockerfile and the answer say.
@@ -351,6 +363,10 @@ impl BuildCall {
         build.outcome = outcome_of(&self.ending, &self.said);
         build.end_seen = self.ending.end_seen() || self.said.saw_end;
         build.urls = named_urls(&self.file, &self.params, answer, self.secrets);
+        build.proxies = dockerfile::proxies_of(&self.params.args);
+        for proxy in self.file.proxies.iter().chain(&answer.proxies) {
+            dockerfile::add_proxy(&mut build.proxies, proxy);
+        }
     }
 }
 
@@ -410,6 +426,7 @@ fn blank_build(api: &ApiCall, identity: BuildIdentity<'_>, frontend: Frontend) -
         dockerfile: None,
         steps: Vec::new(),
         urls: Vec::new(),
+        proxies: Vec::new(),
         remote: None,
         build_args: std::collections::BTreeMap::new(),
         platform: None,

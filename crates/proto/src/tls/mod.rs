@@ -21,7 +21,10 @@ mod tests;
 
 use tw_model::{ClientAuth, ClientCertificate, Direction, NetworkTag};
 
+pub(crate) use self::hello::ClientHello;
+pub(crate) use self::ja4::Carrier;
 pub use self::keylog::{ClientRandom, KeyLog, KeyLogCounters, SessionSecrets};
+pub(crate) use self::protection::expand_label;
 
 use self::client_auth::{ClientAuthReader, Shown};
 use self::decrypt::{Decryption, Piece};

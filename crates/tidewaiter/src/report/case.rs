@@ -68,6 +68,16 @@ impl Case {
         }
     }
 
+    /// The events whose id is `wanted`; of those without one, none.
+    pub(crate) fn only(self, wanted: impl Fn(&str) -> bool) -> Self {
+        let Self { mut incidents, mut findings, mut builds, mut creations, .. } = self;
+        incidents.retain(|incident| wanted(&incident.id));
+        findings.retain(|finding| wanted(&finding.id));
+        builds.retain(|told| wanted(&told.body.id.0));
+        creations.retain(|told| wanted(&told.body.id.0));
+        Self { incidents, findings, builds, creations, ..Self::default() }
+    }
+
     /// Do findings tell of novelty, none of them against a baseline, and was nothing known besides?
     pub(crate) fn lacks_baseline(&self) -> bool {
         let novelties: Vec<_> = self.findings.iter().filter_map(|f| f.novelty.as_ref()).collect();

@@ -6,9 +6,14 @@ mod account;
 mod audit;
 mod bad_input;
 mod captures;
+mod collecting;
+mod collector;
 mod commands;
 mod determinism;
 mod evasion;
+#[cfg(feature = "exporters")]
+mod exporters;
+mod floods;
 mod flows;
 mod golden;
 mod hostile_text;
