@@ -258,13 +258,14 @@ impl Call {
     }
 
     /// Bytes on a connection that this call hijacked.
-    pub(crate) fn running(&mut self, by_client: bool, bytes: &[u8], now: Timestamp) {
-        self.api.ended = now;
-        self.role.running(now);
+    pub(crate) fn running(&mut self, by_client: bool, bytes: &[u8], turn: &Turn<'_>) {
+        self.api.ended = turn.now;
+        self.role.running(turn.now);
         if !self.streams() {
             return;
         }
-        let meter = self.stream.get_or_insert_default();
+        let blank = || Box::new(StreamMeter::new(turn.secrets));
+        let meter = self.stream.get_or_insert_with(blank);
         if by_client { meter.sent(bytes) } else { meter.received(bytes) }
     }
 
@@ -274,8 +275,9 @@ impl Call {
         // What might have belonged to another call does not.
         let waited = self.only_gives();
         if let Some(meter) = self.stream.take() {
-            self.api.stream = Some(meter.seen());
-            self.role.streamed(meter.seen());
+            let seen = meter.into_seen();
+            self.role.streamed(&seen);
+            self.api.stream = Some(seen);
             self.fresh = Fresh { api: true, role: true };
         }
         self.role.over(client_gone, turn);

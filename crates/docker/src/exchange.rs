@@ -120,7 +120,7 @@ impl Exchange {
             HttpEventKind::ResponseEnd(end) => self.response_end(end, at, turn),
             HttpEventKind::Upstream { direction, bytes } => {
                 let by_client = direction == request_direction;
-                self.with_call(|call| call.running(by_client, bytes, now));
+                self.with_call(|call| call.running(by_client, bytes, turn));
             }
             HttpEventKind::Upgraded(_)
             | HttpEventKind::ResponseTrailers(_)

@@ -351,8 +351,8 @@ impl ContainerCall {
     }
 
     /// How much that connection carried.
-    pub(crate) const fn streamed(&mut self, stream: StreamUse) {
-        self.event.stream = Some(stream);
+    pub(crate) fn streamed(&mut self, stream: &StreamUse) {
+        self.event.stream = Some(stream.clone());
     }
 
     /// What is known so far; `None` while it says nothing yet.

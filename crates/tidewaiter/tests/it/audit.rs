@@ -230,7 +230,7 @@ fn refusals_and_attempts_speak_for_a_daemon() {
 }
 
 #[test]
-fn what_is_sent_before_a_stream_is_agreed_to_is_no_request() {
+fn what_is_sent_after_a_stream_is_agreed_to_is_no_request() {
     let at = Timestamp::from_secs_nanos(1_795_560_000, 0);
     let id = "cd".repeat(32);
     let start =
@@ -240,8 +240,9 @@ fn what_is_sent_before_a_stream_is_agreed_to_is_no_request() {
     let agreed = b"HTTP/1.1 200 OK\r\nContent-Type: application/vnd.docker.raw-stream\r\nApi-Version: 1.43\r\nServer: Docker/24.0.7 (linux)\r\n\r\n\x01\0\0\0\0\0\0\x02ok";
     let packets =
         Conversation::open(endpoint("198.51.100.23:40000"), endpoint("10.10.1.5:2375"), at)
-            .client_sends(&[start, phantom].concat())
+            .client_sends(&start)
             .server_sends(agreed)
+            .client_sends(&phantom)
             .close();
     let run = audited(&packets, "json");
     assert!(!run.text().contains("phantom"), "{}", run.text());

@@ -303,9 +303,9 @@ fn a_stream_is_counted_whatever_it_says() {
         driver.close(stream);
         let (output_bytes, error_bytes) = (3, 2);
         let framing = StreamFraming::Frames;
-        let seen = StreamUse { framing, input_bytes: 43, output_bytes, error_bytes };
+        let seen = StreamUse { framing, input_bytes: 43, output_bytes, error_bytes, said: None };
         let exec = driver.containers().into_iter().rfind(|e| e.stream.is_some());
-        assert_eq!(exec.and_then(|e| e.stream), Some(seen), "{status}");
+        assert_eq!(exec.and_then(|e| e.stream), Some(seen.clone()), "{status}");
         let calls = driver.calls();
         assert_eq!(calls.len(), 2, "what was said is no call: {calls:#?}");
         assert_eq!(calls[1].stream, Some(seen), "{status}");
