@@ -184,7 +184,7 @@ fn a_plugin_from_an_unfamiliar_registry_is_one_incident() {
     let told = run(&observations, &Store::baseline());
     assert_eq!(told.one(Rule::RegistryNew).techniques, ["T1204.003"]);
     let risky = told.one(Rule::ContainerRisky);
-    assert!(risky.title.contains("plugin reg.bad:5000/p:1 (from"), "{}", risky.title);
+    assert!(risky.title.contains("plugin reg.bad:5000/p:1,"), "{}", risky.title);
     assert_eq!(address(told.one(Rule::ContainerNewDestination)), Some(ip(EVIL)));
     assert_eq!(told.incidents.len(), 1, "{:#?}", told.incidents);
     assert!(told.t1612().is_empty());

@@ -70,10 +70,11 @@ impl Exchange {
     pub(crate) fn event(
         &mut self,
         conn: &ConnFacts,
-        kind: &HttpEventKind<'_>,
+        event: &HttpEvent<'_>,
         at: Evidence,
         turn: &mut Turn<'_>,
     ) {
+        let HttpEvent { ref kind, request_direction, .. } = *event;
         let now = at.timestamp;
         match *kind {
             HttpEventKind::RequestHead(head) => self.request_head(conn, head, at, turn),
@@ -117,7 +118,10 @@ impl Exchange {
             HttpEventKind::RequestUnread(_) => {}
             HttpEventKind::ResponseUnread(bytes) => self.summary.unread(bytes, at),
             HttpEventKind::ResponseEnd(end) => self.response_end(end, at, turn),
-            HttpEventKind::Upstream { .. } => self.with_call(|call| call.running(now)),
+            HttpEventKind::Upstream { direction, bytes } => {
+                let by_client = direction == request_direction;
+                self.with_call(|call| call.running(by_client, bytes, now));
+            }
             HttpEventKind::Upgraded(_)
             | HttpEventKind::ResponseTrailers(_)
             | HttpEventKind::Reset(_) => {}

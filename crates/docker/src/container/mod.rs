@@ -12,7 +12,8 @@ mod service;
 use std::sync::Arc;
 
 use tw_model::{
-    ApiCall, ContainerAction, ContainerEvent, DeployKind, ObservationBody, Risk, Secrets, Timestamp,
+    ApiCall, ContainerAction, ContainerEvent, DeployKind, ObservationBody, Risk, Secrets,
+    StreamUse, Timestamp,
 };
 
 use self::kind::{Kind, blank_event, ends_it, fill, object_of};
@@ -345,6 +346,11 @@ impl ContainerCall {
     /// Bytes on a hijacked connection: the exec is still running.
     pub(crate) fn running(&mut self, at: Timestamp) {
         self.event.ended = at;
+    }
+
+    /// How much that connection carried.
+    pub(crate) const fn streamed(&mut self, stream: StreamUse) {
+        self.event.stream = Some(stream);
     }
 
     /// What is known so far; `None` while it says nothing yet.

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use tw_model::AnomalyKind;
+use tw_model::{AnomalyKind, Timestamp};
 
 use crate::http::fields::list;
 use crate::limits::length;
@@ -17,16 +17,20 @@ pub(crate) struct Pending {
     pub(crate) head: bool,
     pub(crate) connect: bool,
     pub(crate) post: bool,
+    /// It may be answered with a stream and no upgrade ([`may_stream`]).
+    pub(crate) streams: bool,
     /// What it asked to become.
     pub(crate) upgrade: Option<Upgrade>,
     /// `Expect: 100-continue`, and no interim response yet.
     pub(crate) expects_continue: bool,
     /// Of a CONNECT: where to.
     pub(crate) target: Option<String>,
+    /// When it was captured.
+    asked: Timestamp,
 }
 
 impl Pending {
-    fn new(exchange: u64, head: &RequestHead) -> Self {
+    fn new(exchange: u64, head: &RequestHead, asked: Timestamp) -> Self {
         let connect = head.method == "CONNECT";
         let expects = |value: &str| value.eq_ignore_ascii_case("100-continue");
         Self {
@@ -34,15 +38,17 @@ impl Pending {
             head: head.method == "HEAD",
             connect,
             post: head.method == "POST",
+            streams: head.method == "POST" && may_stream(&head.target),
             upgrade: upgrade(list(&head.headers, "upgrade")).or_else(|| cut_upgrade(head)),
             expects_continue: list(&head.headers, "expect").any(expects),
             target: connect.then(|| head.target.clone()),
+            asked,
         }
     }
 
     /// Does the answer say what follows the request?
     pub(crate) const fn decides(&self) -> bool {
-        self.connect || self.upgrade.is_some()
+        self.connect || self.upgrade.is_some() || self.streams
     }
 }
 
@@ -52,6 +58,16 @@ fn cut_upgrade(head: &RequestHead) -> Option<Upgrade> {
     let is_session = head.target.ends_with("/session") || head.target.ends_with("/grpc");
     let becomes_http2 = head.extent == Extent::Fields && head.method == "POST" && is_session;
     becomes_http2.then_some(Upgrade::H2c)
+}
+
+/// Docker Engine API v1.43, ContainerAttach and ExecStart: answered with 200 and a stream where no
+/// upgrade was asked for. What the client sends before the answer may be the program's input.
+fn may_stream(target: &str) -> bool {
+    let path = target.split('?').next().unwrap_or(target);
+    let exec = path.rsplit_once('/').is_some_and(|(rest, last)| {
+        last == "start" && rest.rsplit_once('/').is_some_and(|(rest, _)| rest.ends_with("/exec"))
+    });
+    exec || path.ends_with("/attach")
 }
 
 /// RFC 9110 §7.8: the first protocol of the `Upgrade` field that is known here.
@@ -80,6 +96,8 @@ pub(crate) struct Pairing {
     early: VecDeque<u64>,
     /// Requests may have been missed, so that a response without one does not wait for it.
     requests_missed: bool,
+    /// Bytes are missing, so that first to first is no longer certain.
+    missed: bool,
     pipelined: bool,
 }
 
@@ -89,17 +107,11 @@ impl Pairing {
     }
 
     /// A request's head is complete.
-    pub(crate) fn request(
-        &mut self,
-        head: &RequestHead,
-        responses_lost: bool,
-        out: &mut Out<'_>,
-    ) -> Pending {
+    pub(crate) fn request(&mut self, head: &RequestHead, out: &mut Out<'_>) -> Pending {
         if let Some(exchange) = self.early.pop_front() {
-            return Pending::new(exchange, head);
+            return Pending::new(exchange, head, out.totals.now);
         }
-        let pending = Pending::new(out.totals.next_exchange(), head);
-        self.pipelined |= !self.waiting.is_empty() && !responses_lost;
+        let pending = Pending::new(out.totals.next_exchange(), head, out.totals.now);
         if self.waiting.len() >= length(out.limits.pipelined) {
             self.waiting.pop_front();
             out.anomaly(AnomalyKind::HttpLimit);
@@ -109,8 +121,22 @@ impl Pairing {
     }
 
     /// A final response's head is complete: its exchange, and the request where it is known.
+    ///
+    /// A client that does not pipeline waits for the answer to its latest request, so where messages
+    /// may have been missed it is that one. Whether it does shows only here: a request that follows
+    /// another may also follow an answer that was lost and is not missed yet.
     pub(crate) fn response(&mut self, out: &mut Out<'_>) -> (u64, Option<Pending>) {
-        if let Some(pending) = self.waiting.pop_front() {
+        let now = out.totals.now;
+        let asked = self.waiting.iter().take_while(|pending| pending.asked <= now).count();
+        if !self.missed {
+            self.pipelined |= asked > 1;
+        } else if !self.pipelined {
+            self.waiting.drain(..asked.saturating_sub(1));
+        }
+        let is_its_own = |front: &Pending| !self.missed || front.asked <= now;
+        if self.waiting.front().is_some_and(is_its_own)
+            && let Some(pending) = self.waiting.pop_front()
+        {
             return (pending.exchange, Some(pending));
         }
         let exchange = out.totals.next_exchange();
@@ -132,17 +158,20 @@ impl Pairing {
         self.waiting.iter().rev().find(|pending| pending.exchange == exchange)
     }
 
+    /// Does the next answer say what follows the request?
+    pub(crate) fn next_decides(&self) -> bool {
+        self.waiting.front().is_some_and(Pending::decides)
+    }
+
     /// Bytes of the request direction are missing.
     pub(crate) fn requests_missed(&mut self) {
         self.requests_missed = true;
+        self.missed = true;
         self.early.clear();
     }
 
-    /// Responses may have been missed. A client that does not pipeline waits for the answer to its
-    /// latest request.
-    pub(crate) fn responses_missed(&mut self) {
-        while !self.pipelined && self.waiting.len() > 1 {
-            self.waiting.pop_front();
-        }
+    /// Responses may have been missed.
+    pub(crate) const fn responses_missed(&mut self) {
+        self.missed = true;
     }
 }

@@ -11,6 +11,8 @@ mod commands;
 mod determinism;
 mod evasion;
 mod floods;
+#[cfg(feature = "exporters")]
+mod exporters;
 mod flows;
 mod golden;
 mod hostile_text;
