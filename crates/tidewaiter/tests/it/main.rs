@@ -10,11 +10,12 @@ mod collector;
 mod commands;
 mod determinism;
 mod evasion;
-mod floods;
 #[cfg(feature = "exporters")]
 mod exporters;
+mod floods;
 mod flows;
 mod golden;
+mod handshakes;
 mod hostile_text;
 mod keylog;
 mod layering;
