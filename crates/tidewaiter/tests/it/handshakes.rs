@@ -62,7 +62,8 @@ fn complaints(name: &str, wanted: Exchanges, events: &[Value], opened: bool) -> 
     let mut wanted: Vec<_> =
         wanted.iter().map(|(url, status)| ((*url).to_owned(), *status)).collect();
     // What waits for its keys is told when it has ended, connection by connection.
-    (asked.sort(), wanted.sort());
+    asked.sort();
+    wanted.sort();
     let mut complaints = Vec::new();
     if opened && asked != wanted || !opened && !asked.is_empty() {
         complaints.push(format!("{name}: {asked:?}"));
