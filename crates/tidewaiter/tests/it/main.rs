@@ -10,9 +10,9 @@ mod collector;
 mod commands;
 mod determinism;
 mod evasion;
-mod floods;
 #[cfg(feature = "exporters")]
 mod exporters;
+mod floods;
 mod flows;
 mod golden;
 mod hostile_text;
