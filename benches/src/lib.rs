@@ -5,9 +5,11 @@
 #![forbid(unsafe_code)]
 
 mod docker;
+mod exports;
 mod mix;
 mod office;
 mod random;
 
 pub use docker::{Sessions, Truth};
+pub use exports::{Exports, Version as ExportVersion};
 pub use mix::{Totals, write_mix};

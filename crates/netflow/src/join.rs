@@ -2,6 +2,8 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use ahash::RandomState;
+
 use tw_model::{Evidence, FlowId, FlowRecord, Timestamp};
 
 use crate::conversation::Conversation;
@@ -14,7 +16,7 @@ pub(crate) type Tell<'a> = dyn FnMut(&Key, &Conversation, bool) + 'a;
 /// Conversations by their ends.
 #[derive(Debug)]
 pub(crate) struct Join {
-    pub(crate) by_key: HashMap<Key, Vec<Conversation>>,
+    pub(crate) by_key: HashMap<Key, Vec<Conversation>, RandomState>,
     count: usize,
     pub(crate) next_id: u64,
     /// When a one-way record has waited long enough, when what changed is told again, and when a
@@ -27,7 +29,7 @@ pub(crate) struct Join {
 impl Join {
     pub(crate) fn new() -> Self {
         Self {
-            by_key: HashMap::new(),
+            by_key: HashMap::with_hasher(hashes()),
             count: 0,
             next_id: FIRST_ID,
             waiting: VecDeque::new(),
@@ -50,13 +52,26 @@ impl Join {
             counters.unjoined += 1;
             return None;
         };
-        let mut new = self.add(&key, piece, arrived, limits);
+        let list = self.by_key.entry(key).or_default();
+        let mut adding = Adding {
+            key: &key,
+            arrived,
+            limits,
+            next_id: &mut self.next_id,
+            waiting: &mut self.waiting,
+            lingering: &mut self.lingering,
+        };
+        let before = list.len();
+        let (mut new, place) = adding.add(list, piece);
         if let Some(reverse) = reverse {
-            new |= self.add(&key, reverse, arrived, limits);
+            new |= adding.add(list, reverse).0;
         }
-        counters.repeated += u64::from(!new);
-        let list = self.by_key.get_mut(&key).filter(|_| new)?;
-        let conversation = list.iter_mut().find(|c| c.has_room_for(&key, &piece))?;
+        self.count += list.len() - before;
+        if !new {
+            counters.repeated += 1;
+            return None;
+        }
+        let conversation = list.get_mut(place)?;
         if conversation.told {
             if !std::mem::replace(&mut conversation.stale, true) {
                 self.stale.push_back((arrived.plus(limits.tell_every), key));
@@ -91,23 +106,6 @@ impl Join {
         while self.stale.len() > limits.conversations.saturating_mul(2) {
             self.stale.pop_front();
         }
-    }
-
-    fn add(&mut self, key: &Key, piece: Piece, arrived: Timestamp, limits: &Limits) -> bool {
-        let list = self.by_key.entry(*key).or_default();
-        let place = list.iter().position(|c| c.has_room_for(key, &piece));
-        let full = list.len() >= MAX_BETWEEN;
-        let known = place.or_else(|| full.then(|| list.len() - 1));
-        if let Some(known) = known.and_then(|index| list.get_mut(index)) {
-            return known.add(piece, arrived, limits.pieces);
-        }
-        let id = FlowId(self.next_id);
-        self.next_id = self.next_id.saturating_add(1);
-        list.push(Conversation::new(id, piece, arrived));
-        self.count += 1;
-        self.waiting.push_back((arrived.plus(limits.pair_wait), *key));
-        self.lingering.push_back((arrived.plus(limits.linger), *key));
-        true
     }
 
     /// Time passed: tells what waited for its other direction long enough, and closes what is complete.
@@ -182,8 +180,8 @@ impl Join {
 
     /// End of input: all that is left, in the order in which it was seen first.
     pub(crate) fn finish(&mut self, tell: &mut Tell<'_>) {
-        let all = std::mem::take(&mut self.by_key);
-        let flat = all.into_iter().flat_map(|(key, list)| list.into_iter().map(move |c| (key, c)));
+        let flat =
+            self.by_key.drain().flat_map(|(key, list)| list.into_iter().map(move |c| (key, c)));
         let mut all: Vec<_> = flat.collect();
         all.sort_unstable_by_key(|(_, conversation)| conversation.id);
         for (key, conversation) in &all {
@@ -194,6 +192,45 @@ impl Join {
         self.stale.clear();
         self.lingering.clear();
     }
+}
+
+/// A piece on its way into the conversations between the same ends.
+struct Adding<'a> {
+    key: &'a Key,
+    arrived: Timestamp,
+    limits: &'a Limits,
+    next_id: &'a mut u64,
+    waiting: &'a mut VecDeque<(Timestamp, Key)>,
+    lingering: &'a mut VecDeque<(Timestamp, Key)>,
+}
+
+impl Adding<'_> {
+    /// Says whether it tells anything new, and of which conversation it is.
+    fn add(&mut self, list: &mut Vec<Conversation>, piece: Piece) -> (bool, usize) {
+        let Self { key, arrived, limits, .. } = *self;
+        let place = list.iter().position(|c| c.has_room_for(key, &piece));
+        let full = list.len() >= MAX_BETWEEN;
+        let known = place.or_else(|| full.then(|| list.len() - 1));
+        if let Some(index) = known
+            && let Some(known) = list.get_mut(index)
+        {
+            return (known.add(piece, arrived, limits.pieces), index);
+        }
+        let id = FlowId(*self.next_id);
+        *self.next_id = self.next_id.saturating_add(1);
+        // Most ends have one conversation.
+        list.reserve_exact(1);
+        list.push(Conversation::new(id, piece, arrived));
+        self.waiting.push_back((arrived.plus(limits.pair_wait), *key));
+        self.lingering.push_back((arrived.plus(limits.linger), *key));
+        (true, list.len() - 1)
+    }
+}
+
+/// Hashes that nobody outside can foresee, so that no sender can make all conversations fall together.
+fn hashes() -> RandomState {
+    let draw = || std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0);
+    RandomState::with_seeds(draw(), draw(), draw(), draw())
 }
 
 /// Conversations between the same ports at a time; what would be one more is taken for the latest.
