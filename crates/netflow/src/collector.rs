@@ -182,6 +182,6 @@ impl Teller<'_> {
                 }
             }
         }
-        sink(Told::Connection(Box::new(connection), conversation.evidence()));
+        sink(Told::Connection(Box::new(connection), conversation.evidence.clone()));
     }
 }

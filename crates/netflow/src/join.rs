@@ -7,6 +7,7 @@ use ahash::RandomState;
 use tw_model::{Evidence, FlowId, FlowRecord, Timestamp};
 
 use crate::conversation::Conversation;
+use crate::list::List;
 use crate::piece::{Key, Piece, pieces};
 use crate::{Counters, Limits};
 
@@ -16,7 +17,7 @@ pub(crate) type Tell<'a> = dyn FnMut(&Key, &Conversation, bool) + 'a;
 /// Conversations by their ends.
 #[derive(Debug)]
 pub(crate) struct Join {
-    pub(crate) by_key: HashMap<Key, Vec<Conversation>, RandomState>,
+    pub(crate) by_key: HashMap<Key, List, RandomState>,
     count: usize,
     pub(crate) next_id: u64,
     /// When a one-way record has waited long enough, when what changed is told again, and when a
@@ -71,7 +72,7 @@ impl Join {
             counters.repeated += 1;
             return None;
         }
-        let conversation = list.get_mut(place)?;
+        let conversation = list.as_mut_slice().get_mut(place)?;
         if conversation.told {
             if !std::mem::replace(&mut conversation.stale, true) {
                 self.stale.push_back((arrived.plus(limits.tell_every), key));
@@ -89,12 +90,12 @@ impl Join {
 
     /// All conversations under way, in no order.
     pub(crate) fn all(&self) -> impl Iterator<Item = (&Key, &Conversation)> {
-        self.by_key.iter().flat_map(|(key, list)| list.iter().map(move |one| (key, one)))
+        self.by_key.iter().flat_map(|(key, list)| list.as_slice().iter().map(move |one| (key, one)))
     }
 
     /// A conversation under way.
     pub(crate) fn get(&self, key: &Key, id: FlowId) -> Option<&Conversation> {
-        self.by_key.get(key)?.iter().find(|conversation| conversation.id == id)
+        self.by_key.get(key)?.as_slice().iter().find(|conversation| conversation.id == id)
     }
 
     /// Tells and forgets those that were seen first, down to the limit.
@@ -114,7 +115,7 @@ impl Join {
             && due <= now
         {
             self.waiting.pop_front();
-            for conversation in self.by_key.get_mut(&key).into_iter().flatten() {
+            for conversation in self.by_key.get_mut(&key).into_iter().flat_map(List::as_mut_slice) {
                 if !conversation.told && conversation.touched.plus(limits.pair_wait) <= now {
                     conversation.told = true;
                     tell(&key, conversation, false);
@@ -125,7 +126,7 @@ impl Join {
             && due <= now
         {
             self.stale.pop_front();
-            for conversation in self.by_key.get_mut(&key).into_iter().flatten() {
+            for conversation in self.by_key.get_mut(&key).into_iter().flat_map(List::as_mut_slice) {
                 if std::mem::take(&mut conversation.stale) {
                     tell(&key, conversation, false);
                 }
@@ -150,7 +151,7 @@ impl Join {
             !done
         });
         self.count -= before - list.len();
-        match list.iter().map(|conversation| conversation.touched).min() {
+        match list.as_slice().iter().map(|conversation| conversation.touched).min() {
             Some(oldest) => self.lingering.push_back((oldest.plus(limits.linger), *key)),
             None => drop(self.by_key.remove(key)),
         }
@@ -159,10 +160,11 @@ impl Join {
     /// Tells the conversations between the ends that were seen first, and forgets them.
     fn give_up_one(&mut self, counters: &mut Counters, tell: &mut Tell<'_>) -> bool {
         let Some((_, key)) = self.lingering.pop_front() else { return false };
-        for conversation in self.by_key.remove(&key).into_iter().flatten() {
+        let list = self.by_key.remove(&key).unwrap_or_default();
+        for conversation in list.as_slice() {
             self.count -= 1;
             counters.conversations_lost += 1;
-            tell(&key, &conversation, true);
+            tell(&key, conversation, true);
         }
         true
     }
@@ -180,11 +182,13 @@ impl Join {
 
     /// End of input: all that is left, in the order in which it was seen first.
     pub(crate) fn finish(&mut self, tell: &mut Tell<'_>) {
-        let flat =
-            self.by_key.drain().flat_map(|(key, list)| list.into_iter().map(move |c| (key, c)));
-        let mut all: Vec<_> = flat.collect();
+        let lists: Vec<(Key, List)> = self.by_key.drain().collect();
+        let mut all: Vec<(&Key, &Conversation)> = Vec::new();
+        for (key, list) in &lists {
+            all.extend(list.as_slice().iter().map(|conversation| (key, conversation)));
+        }
         all.sort_unstable_by_key(|(_, conversation)| conversation.id);
-        for (key, conversation) in &all {
+        for (key, conversation) in all {
             tell(key, conversation, true);
         }
         self.count = 0;
@@ -206,20 +210,18 @@ struct Adding<'a> {
 
 impl Adding<'_> {
     /// Says whether it tells anything new, and of which conversation it is.
-    fn add(&mut self, list: &mut Vec<Conversation>, piece: Piece) -> (bool, usize) {
+    fn add(&mut self, list: &mut List, piece: Piece) -> (bool, usize) {
         let Self { key, arrived, limits, .. } = *self;
-        let place = list.iter().position(|c| c.has_room_for(key, &piece));
+        let place = list.as_slice().iter().position(|c| c.has_room_for(key, &piece));
         let full = list.len() >= MAX_BETWEEN;
         let known = place.or_else(|| full.then(|| list.len() - 1));
         if let Some(index) = known
-            && let Some(known) = list.get_mut(index)
+            && let Some(known) = list.as_mut_slice().get_mut(index)
         {
-            return (known.add(piece, arrived, limits.pieces), index);
+            return (known.add(piece, arrived), index);
         }
         let id = FlowId(*self.next_id);
         *self.next_id = self.next_id.saturating_add(1);
-        // Most ends have one conversation.
-        list.reserve_exact(1);
         list.push(Conversation::new(id, piece, arrived));
         self.waiting.push_back((arrived.plus(limits.pair_wait), *key));
         self.lingering.push_back((arrived.plus(limits.linger), *key));

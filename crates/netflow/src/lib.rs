@@ -34,6 +34,7 @@ mod header;
 mod held;
 mod join;
 mod limits;
+mod list;
 mod opener;
 mod options;
 mod piece;
@@ -42,6 +43,7 @@ mod sequence;
 mod set;
 mod state;
 mod template;
+mod track;
 mod values;
 
 pub use collector::{Collector, Told};
