@@ -17,6 +17,10 @@ use crate::track::{Seen, Tracks};
 #[derive(Clone, Debug)]
 pub(crate) struct Conversation {
     pub(crate) id: FlowId,
+    /// Between whom.
+    pub(crate) key: Key,
+    /// The place of the next between the same ends.
+    pub(crate) next: Option<u32>,
     pub(crate) first: Timestamp,
     pub(crate) last: Timestamp,
     /// When its latest record arrived.
@@ -49,16 +53,18 @@ impl Side {
 }
 
 impl Conversation {
-    pub(crate) fn new(id: FlowId, piece: Piece, arrived: Timestamp) -> Self {
-        let mut conversation = Self::empty(id, arrived);
+    pub(crate) fn new(id: FlowId, key: Key, piece: Piece, arrived: Timestamp) -> Self {
+        let mut conversation = Self::empty(id, key, arrived);
         conversation.add(piece, arrived);
         conversation
     }
 
     /// Without any record yet.
-    pub(crate) fn empty(id: FlowId, arrived: Timestamp) -> Self {
+    pub(crate) fn empty(id: FlowId, key: Key, arrived: Timestamp) -> Self {
         Self {
             id,
+            key,
+            next: None,
             first: Timestamp::MAX,
             last: Timestamp::from_nanos(i64::MIN),
             touched: arrived,
@@ -71,13 +77,13 @@ impl Conversation {
     }
 
     /// Is the piece part of this conversation, or of another between the same ports?
-    pub(crate) fn has_room_for(&self, key: &Key, piece: &Piece) -> bool {
+    pub(crate) fn has_room_for(&self, piece: &Piece) -> bool {
         let later = piece.first > self.last;
         let gap = if later { piece.first.since(self.last) } else { self.first.since(piece.last) };
         if gap.is_zero() {
             return true;
         }
-        if key.protocol != Protocol::TCP || piece.flags.is_none() {
+        if self.key.protocol != Protocol::TCP || piece.flags.is_none() {
             return gap <= UNMARKED_SILENCE;
         }
         let answer = gap < ANSWER_WITHIN && self.tracks.iter().all(|t| t.sender != piece.sender);
@@ -108,6 +114,13 @@ impl Conversation {
     /// Keeps the earliest records, in order.
     pub(crate) fn note(&mut self, place: Evidence) {
         let order = |place: &Evidence| (place.timestamp, place.source, place.record);
+        // Mostly they come in order.
+        if self.evidence.last().is_none_or(|last| order(last) < order(&place)) {
+            if self.evidence.len() < MAX_EVIDENCE {
+                self.evidence.push(place);
+            }
+            return;
+        }
         let index = self.evidence.partition_point(|known| order(known) < order(&place));
         if index >= MAX_EVIDENCE || self.evidence.get(index) == Some(&place) {
             return;
@@ -144,7 +157,8 @@ impl Conversation {
     }
 
     /// The connection, as far as records tell it; counts are scaled by the sampling rate.
-    pub(crate) fn connection(&self, key: &Key, ended: bool) -> Connection {
+    pub(crate) fn connection(&self, ended: bool) -> Connection {
+        let key = &self.key;
         let sides = [self.side(0), self.side(1)];
         let said = self.tracks.iter().find_map(|track| track.opener);
         let (from, opener_known) = opener(key, &sides, said);

@@ -13,9 +13,10 @@ use crate::track::Track;
 pub(super) fn save(out: &mut Out, join: &Join) {
     out.u64(join.next_id);
     let mut all: Vec<_> = join.all().collect();
-    all.sort_unstable_by_key(|(_, conversation)| (conversation.touched, conversation.id));
+    all.sort_unstable_by_key(|conversation| (conversation.touched, conversation.id));
     out.count(all.len());
-    for (key, conversation) in all {
+    for conversation in all {
+        let key = &conversation.key;
         key.ends.iter().for_each(|end| out.endpoint(*end));
         out.u8(key.protocol.0);
         out.u64(conversation.id.0);
@@ -58,18 +59,18 @@ pub(super) fn read(cursor: &mut Cursor<'_>, limits: &Limits) -> Option<Join> {
     for index in 0..count {
         let ends = [cursor.endpoint()?, cursor.endpoint()?];
         let key = Key { ends, protocol: Protocol(cursor.u8()?) };
-        let conversation = read_conversation(cursor)?;
+        let conversation = read_conversation(cursor, key)?;
         if index >= too_many && conversation.tracks.iter().next().is_some() {
-            join.restore(key, conversation, limits);
+            join.restore(conversation, limits);
         }
     }
     Some(join)
 }
 
-fn read_conversation(cursor: &mut Cursor<'_>) -> Option<Conversation> {
+fn read_conversation(cursor: &mut Cursor<'_>, key: Key) -> Option<Conversation> {
     let id = FlowId(cursor.u64()?);
     let (first, last) = (cursor.time()?, cursor.time()?);
-    let mut conversation = Conversation::empty(id, cursor.time()?);
+    let mut conversation = Conversation::empty(id, key, cursor.time()?);
     (conversation.first, conversation.last) = (first, last);
     conversation.told = cursor.flag()?;
     conversation.seen.next = cursor.u8()?;
