@@ -3,7 +3,7 @@
 use tw_model::{Caveat, Connection, Evidence, FlowRecord, Timestamp};
 
 use crate::conversation::Conversation;
-use crate::join::Join;
+use crate::join::{Join, Prepared};
 use crate::state::{self, NotAState};
 use crate::{Counters, Datagram, Decoder, Limits, Usage};
 
@@ -29,6 +29,8 @@ pub struct Collector {
     counters: Counters,
     /// When datagrams were last dropped before they got here, by the collector's clock.
     dropped: Option<Timestamp>,
+    /// Records of the datagram that is being taken.
+    prepared: Vec<Prepared>,
 }
 
 impl Collector {
@@ -41,6 +43,7 @@ impl Collector {
             join: Join::new(),
             counters: Counters::default(),
             dropped: None,
+            prepared: Vec::new(),
         }
     }
 
@@ -55,12 +58,20 @@ impl Collector {
     /// Takes one datagram. Never fails.
     pub fn push(&mut self, datagram: &Datagram<'_>, sink: &mut dyn FnMut(Told<'_>)) {
         let arrived = datagram.evidence.timestamp;
-        let Self { limits, decoder, join, counters, dropped } = self;
+        let Self { limits, decoder, join, counters, dropped, prepared } = self;
         let mut changed: Vec<u32> = Vec::new();
+        prepared.clear();
         decoder.push(datagram, &mut |record, at| {
             sink(Told::Record(record, at));
-            changed.extend(join.push(record, at, arrived, limits, counters));
+            match join.prepare(record, at) {
+                Some(record) => prepared.push(record),
+                None => counters.unjoined += 1,
+            }
         });
+        join.look_ahead(prepared);
+        for record in prepared.iter() {
+            changed.extend(join.push(record, arrived, limits, counters));
+        }
         let teller = Teller { decoder, dropped: *dropped };
         for conversation in changed.iter().filter_map(|place| join.get(*place)) {
             teller.tell(conversation, false, sink);

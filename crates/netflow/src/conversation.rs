@@ -131,6 +131,12 @@ impl Conversation {
         self.evidence.insert(index, place);
     }
 
+    /// When it was touched last, read from the end of what is kept of it.
+    pub(crate) fn end(&self) -> Timestamp {
+        let latest = self.seen.ring.last().is_some_and(|fingerprint| *fingerprint == 0);
+        if latest { self.touched } else { self.last }
+    }
+
     pub(crate) fn is_both_ways(&self) -> bool {
         let mut senders = self.tracks.iter().map(|track| track.sender);
         let first = senders.next();

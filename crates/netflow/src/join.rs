@@ -31,6 +31,15 @@ pub(crate) struct Join {
     lingering: VecDeque<Due>,
 }
 
+/// A record on its way in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Prepared {
+    key: Key,
+    piece: Piece,
+    reverse: Option<Piece>,
+    hash: u64,
+}
+
 /// A conversation that is to be looked at; its place may be another's by then.
 #[derive(Clone, Copy, Debug)]
 struct Due {
@@ -53,24 +62,39 @@ impl Join {
         }
     }
 
+    /// Makes a record ready to be taken: finds out where its conversation would be.
+    pub(crate) fn prepare(&self, record: &FlowRecord, at: Evidence) -> Option<Prepared> {
+        let (key, piece, reverse) = pieces(record, at)?;
+        let hash = self.hashes.hash_one(key);
+        Some(Prepared { key, piece, reverse, hash })
+    }
+
+    /// Looks at the conversations of all records of a datagram before any is changed: these looks do not
+    /// depend on each other, so that memory is waited for once and not for each.
+    pub(crate) fn look_ahead(&self, prepared: &[Prepared]) {
+        let mut latest = Timestamp::EPOCH;
+        for Prepared { key, hash, .. } in prepared {
+            let is_its = |place: &u32| self.slab.get(*place).is_some_and(|c| c.key == *key);
+            let head = self.heads.find(*hash, is_its);
+            let touched = head.and_then(|place| self.slab.get(*place)).map(|c| c.end());
+            latest = latest.max(touched.unwrap_or_default());
+        }
+        std::hint::black_box(latest);
+    }
+
     /// Takes a record; returns the place of a conversation that is worth telling now, for both
     /// directions are there for the first time. One that was told is told again a while after something
     /// new came.
     pub(crate) fn push(
         &mut self,
-        record: &FlowRecord,
-        at: Evidence,
+        prepared: &Prepared,
         arrived: Timestamp,
         limits: &Limits,
         counters: &mut Counters,
     ) -> Option<u32> {
-        let Some((key, piece, reverse)) = pieces(record, at) else {
-            counters.unjoined += 1;
-            return None;
-        };
-        let (mut new, place) = self.add(&key, piece, arrived, limits)?;
-        if let Some(reverse) = reverse {
-            new |= self.add(&key, reverse, arrived, limits)?.0;
+        let (mut new, place) = self.add(prepared, prepared.piece, arrived, limits)?;
+        if let Some(reverse) = prepared.reverse {
+            new |= self.add(prepared, reverse, arrived, limits)?.0;
         }
         if !new {
             counters.repeated += 1;
@@ -91,12 +115,12 @@ impl Join {
     /// Says whether the piece tells anything new, and the place of its conversation.
     fn add(
         &mut self,
-        key: &Key,
+        Prepared { key, hash, .. }: &Prepared,
         piece: Piece,
         arrived: Timestamp,
         limits: &Limits,
     ) -> Option<(bool, u32)> {
-        let hash = self.hashes.hash_one(key);
+        let hash = *hash;
         let is_its = |place: &u32| self.slab.get(*place).is_some_and(|c| c.key == *key);
         let head = self.heads.find(hash, is_its).copied();
         let (mut next, mut last, mut len) = (head, None, 0);
