@@ -269,6 +269,9 @@ impl Timeline<'_, '_> {
             Registry::No => "The host contacted",
             Registry::Trusted if is_tls => "The host spoke over TLS to the registry",
             Registry::Trusted => "The host spoke to the registry",
+            Registry::Unfamiliar if contact.claimed.is_some() => {
+                "The host spoke to what it called a listed registry, at"
+            }
             Registry::Unfamiliar => "The host spoke to a registry that is not listed, at",
         };
         let received =

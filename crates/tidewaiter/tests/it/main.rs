@@ -16,6 +16,7 @@ mod exporters;
 mod floods;
 mod flows;
 mod golden;
+mod handshakes;
 mod hostile_text;
 mod keylog;
 mod layering;
