@@ -129,6 +129,7 @@ impl ExporterList {
     #[must_use]
     pub fn takes(&self, ip: IpAddr) -> bool {
         match self {
+            _ if is_file(ip) => true,
             Self::Anybody => true,
             Self::Only(list) => list.iter().any(|network| network.contains(ip)),
         }
@@ -188,7 +189,7 @@ impl Environments {
     /// elsewhere says nothing of what happened here, unless the operator says so.
     pub(crate) fn may_teach(&self, id: EnvironmentId, exporter: IpAddr) -> bool {
         match &self.exporters {
-            ExporterList::Anybody => self.has(id, exporter),
+            ExporterList::Anybody => is_file(exporter) || self.has(id, exporter),
             list @ ExporterList::Only(_) => list.takes(exporter),
         }
     }
@@ -240,6 +241,13 @@ impl Environments {
     pub(crate) fn alias(&self, id: EnvironmentId, ip: IpAddr) -> Option<IpAddr> {
         self.aliases.get(&(id.0, ip.to_canonical())).copied()
     }
+}
+
+/// Does this stand for a file of flow records instead of an exporter? "This network" (RFC 1122 §3.2.1.3)
+/// is no source of any datagram. A file that the operator gives may teach as a capture may.
+#[must_use]
+pub fn is_file(exporter: IpAddr) -> bool {
+    matches!(exporter, IpAddr::V4(v4) if v4.octets().first() == Some(&0))
 }
 
 const DEFAULT: &str = "default";

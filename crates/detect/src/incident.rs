@@ -315,6 +315,8 @@ impl Timeline<'_, '_> {
     }
 }
 
+/// Characters of a stream that are shown.
+const MAX_SAID: usize = 1_024;
 /// Calls with the same words that the timeline tells one by one.
 const MAX_ALIKE: usize = 3;
 
@@ -409,10 +411,19 @@ fn build_words(build: &Build) -> String {
     text
 }
 
-/// How much was said, not what.
+/// How much was said; and what, where that was kept.
 fn carried(stream: &StreamUse) -> String {
     let output = stream.output_bytes.saturating_add(stream.error_bytes);
-    format!(" (its stream carried {} in and {} out)", bytes(stream.input_bytes), bytes(output))
+    let (input, output) = (bytes(stream.input_bytes), bytes(output));
+    let mut text = format!(" (its stream carried {input} in and {output} out)");
+    let Some(said) = &stream.said else { return text };
+    for (way, said) in [("in", &said.input), ("out", &said.output)] {
+        let said = String::from_utf8_lossy(said).replace(['\r', '\n'], " ");
+        if !said.is_empty() {
+            text.push_str(&format!("; {way}: {}", printable(&said, MAX_SAID)));
+        }
+    }
+    text
 }
 
 /// A plugin from a registry.

@@ -46,7 +46,7 @@ mod window;
 pub use audit::{Audit, AuditLimits};
 pub use detector::{Detector, Judgement, Reviewed};
 pub use environment::{
-    Environment, Environments, ExporterList, Network, NotANetwork, private_networks,
+    Environment, Environments, ExporterList, Network, NotANetwork, is_file, private_networks,
 };
 pub use learner::Learner;
 pub use policy::{Counters, Limits, Policy};

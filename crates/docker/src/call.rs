@@ -252,14 +252,20 @@ impl Call {
         self.fresh = Fresh { api: true, role: true };
     }
 
+    /// Is it one that is answered with a stream?
+    pub(crate) const fn streams(&self) -> bool {
+        matches!(self.api.route, Route::ExecStart | Route::ContainerAttach)
+    }
+
     /// Bytes on a connection that this call hijacked.
-    pub(crate) fn running(&mut self, by_client: bool, bytes: &[u8], now: Timestamp) {
-        self.api.ended = now;
-        self.role.running(now);
-        if !matches!(self.api.route, Route::ExecStart | Route::ContainerAttach) {
+    pub(crate) fn running(&mut self, by_client: bool, bytes: &[u8], turn: &Turn<'_>) {
+        self.api.ended = turn.now;
+        self.role.running(turn.now);
+        if !self.streams() {
             return;
         }
-        let meter = self.stream.get_or_insert_default();
+        let blank = || Box::new(StreamMeter::new(turn.secrets));
+        let meter = self.stream.get_or_insert_with(blank);
         if by_client { meter.sent(bytes) } else { meter.received(bytes) }
     }
 
@@ -269,8 +275,9 @@ impl Call {
         // What might have belonged to another call does not.
         let waited = self.only_gives();
         if let Some(meter) = self.stream.take() {
-            self.api.stream = Some(meter.seen());
-            self.role.streamed(meter.seen());
+            let seen = meter.into_seen();
+            self.role.streamed(&seen);
+            self.api.stream = Some(seen);
             self.fresh = Fresh { api: true, role: true };
         }
         self.role.over(client_gone, turn);
@@ -279,7 +286,7 @@ impl Call {
         self.refute_stranger();
         turn.memory.stop_waiting(self.key());
         // A hijacked connection has its whole answer long before its end.
-        if !self.api.complete || self.api.status == Some(101) {
+        if !self.api.complete || self.api.status == Some(101) || self.streams() {
             self.fresh = Fresh { api: true, role: true };
         }
     }

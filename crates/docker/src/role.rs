@@ -195,7 +195,7 @@ impl Role {
     }
 
     /// How much a hijacked connection carried.
-    pub(crate) fn streamed(&mut self, stream: StreamUse) {
+    pub(crate) fn streamed(&mut self, stream: &StreamUse) {
         if let Self::Container(call) = self {
             call.streamed(stream);
         }

@@ -1,11 +1,14 @@
 //! The stream that attach and exec start hand a connection over to: who sent how much, and whether in
-//! frames. What is said is counted and dropped; it is never kept, and never read as anything else.
+//! frames. What is said is counted and dropped, and never read as anything else. Only where secrets are to
+//! be shown is the beginning of it kept: 1 KiB each way.
 //!
 //! Docker Engine API v1.43, ContainerAttach, "Stream format": with a terminal both directions are raw;
 //! without one the daemon sends frames with a header of eight octets: stream (0 to 2), three zeros, length.
 
-use tw_model::{StreamFraming, StreamUse};
+use tw_model::{Secrets, StreamFraming, StreamText, StreamUse};
 
+/// Octets that are kept each way.
+const KEPT: usize = 1024;
 /// Octets of a frame's header.
 const HEADER: usize = 8;
 
@@ -20,9 +23,17 @@ pub(crate) struct StreamMeter {
 }
 
 impl StreamMeter {
+    pub(crate) fn new(secrets: Secrets) -> Self {
+        let said = (secrets == Secrets::Keep).then(Box::<StreamText>::default);
+        Self { seen: StreamUse { said, ..StreamUse::default() }, ..Self::default() }
+    }
+
     /// Bytes that the caller sent.
     pub(crate) fn sent(&mut self, bytes: &[u8]) {
         add(&mut self.seen.input_bytes, bytes.len());
+        if let Some(said) = &mut self.seen.said {
+            keep(&mut said.input, bytes);
+        }
     }
 
     /// Bytes that the daemon sent.
@@ -36,8 +47,8 @@ impl StreamMeter {
                 if !self.begins_frame() {
                     // Of what was held back nothing was counted yet.
                     self.seen.framing = StreamFraming::Raw;
-                    add(&mut self.seen.output_bytes, self.header.len());
-                    self.header = Vec::new();
+                    let held = std::mem::take(&mut self.header);
+                    self.output(false, &held);
                     break;
                 }
                 let [stream, _, _, _, a, b, c, d] = *self.header else { return };
@@ -51,13 +62,17 @@ impl StreamMeter {
             let (taken, rest) = bytes.split_at_checked(len).unwrap_or_default();
             self.left = self.left.saturating_sub(u32::try_from(len).unwrap_or(u32::MAX));
             bytes = rest;
-            let slot = match self.stream {
-                2 => &mut self.seen.error_bytes,
-                _ => &mut self.seen.output_bytes,
-            };
-            add(slot, taken.len());
+            self.output(self.stream == 2, taken);
         }
-        add(&mut self.seen.output_bytes, bytes.len());
+        self.output(false, bytes);
+    }
+
+    fn output(&mut self, is_error: bool, bytes: &[u8]) {
+        let seen = &mut self.seen;
+        add(if is_error { &mut seen.error_bytes } else { &mut seen.output_bytes }, bytes.len());
+        if let Some(said) = &mut seen.said {
+            keep(&mut said.output, bytes);
+        }
     }
 
     /// Could what was collected be the beginning of a header?
@@ -69,9 +84,14 @@ impl StreamMeter {
     }
 
     /// What was counted so far.
-    pub(crate) const fn seen(&self) -> StreamUse {
+    pub(crate) fn into_seen(self) -> StreamUse {
         self.seen
     }
+}
+
+fn keep(kept: &mut Vec<u8>, bytes: &[u8]) {
+    let room = KEPT.saturating_sub(kept.len()).min(bytes.len());
+    kept.extend_from_slice(bytes.get(..room).unwrap_or_default());
 }
 
 fn add(count: &mut u64, bytes: usize) {
@@ -88,14 +108,14 @@ mod tests {
     }
 
     fn read(bytes: &[u8]) -> StreamUse {
-        let mut whole = StreamMeter::default();
+        let mut whole = StreamMeter::new(Secrets::Keep);
         whole.received(bytes);
         for cut in 1..=bytes.len() {
-            let mut pieces = StreamMeter::default();
+            let mut pieces = StreamMeter::new(Secrets::Keep);
             bytes.chunks(cut).for_each(|piece| pieces.received(piece));
-            assert_eq!(pieces.seen(), whole.seen(), "cut at {cut}");
+            assert_eq!(pieces.into_seen(), whole.seen, "cut at {cut}");
         }
-        whole.seen()
+        whole.into_seen()
     }
 
     #[test]
@@ -105,6 +125,21 @@ mod tests {
         let seen = read(&bytes);
         assert_eq!(seen.framing, StreamFraming::Frames);
         assert_eq!((seen.output_bytes, seen.error_bytes), (5, 6));
+        assert_eq!(seen.said.unwrap().output, b"out\nerror\nx");
+    }
+
+    #[test]
+    fn what_is_said_is_kept_only_where_it_is_asked_for_and_not_all_of_it() {
+        let mut quiet = StreamMeter::new(Secrets::Redact);
+        quiet.sent(b"password");
+        quiet.received(b"secret and more");
+        assert_eq!(quiet.into_seen().said, None);
+        let mut shown = StreamMeter::new(Secrets::Keep);
+        for _ in 0..3 {
+            shown.sent(&[b'a'; 700]);
+        }
+        let seen = shown.into_seen();
+        assert_eq!((seen.input_bytes, seen.said.unwrap().input.len()), (2100, KEPT));
     }
 
     #[test]

@@ -166,9 +166,8 @@ pub enum StreamFraming {
     Frames,
 }
 
-/// An attached terminal, or the input and output of a program: how much went each way. What was said is
-/// not kept.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+/// An attached terminal, or the input and output of a program: how much went each way.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct StreamUse {
     /// How the output came.
     pub framing: StreamFraming,
@@ -178,4 +177,16 @@ pub struct StreamUse {
     pub output_bytes: u64,
     /// Bytes of error output.
     pub error_bytes: u64,
+    /// What was said, which may hold any secret: kept only where secrets are to be shown.
+    #[serde(skip)]
+    pub said: Option<Box<StreamText>>,
+}
+
+/// The beginning of what was said on a stream.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StreamText {
+    /// By the caller.
+    pub input: Vec<u8>,
+    /// By the program, output and errors as they came.
+    pub output: Vec<u8>,
 }

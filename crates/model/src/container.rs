@@ -177,3 +177,11 @@ pub struct ContainerEvent {
     #[serde(skip)]
     pub status: Option<u16>,
 }
+
+impl ContainerEvent {
+    /// Did the daemon refuse it? What was announced when it was asked is then taken back.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        self.status.is_some_and(|status| status >= 400)
+    }
+}

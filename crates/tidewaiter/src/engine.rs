@@ -16,7 +16,7 @@ use tw_model::{
 use tw_netflow::{Collector, Datagram, looks_like_export};
 use tw_proto::{Event, HttpEventKind, KeyLog, KeyLogCounters, Reader, TlsRecord};
 use tw_stream::{CloseReason, Flow, Interest, StreamEvent, Table};
-use tw_wire::{Decoded, Decoder, Frame};
+use tw_wire::{Decoded, Decoder, Frame, LinkType};
 
 use self::held::{Held, Parked};
 
@@ -172,6 +172,10 @@ impl Engine {
         *frames += 1;
         *bytes += frame.bytes.len() as u64;
         rest.unpark(sink);
+        if frame.link == LinkType::IPFIX_MESSAGE {
+            rest.message(frame, sink);
+            return;
+        }
         decoder.push(frame, &mut |decoded| match decoded {
             Decoded::Packet(packet) => {
                 table.push(&packet, &mut |flow, at, event| rest.on_event(flow, at, event, sink));
@@ -381,7 +385,10 @@ impl Rest {
             Direction::ToResponder => flow.opener,
             Direction::ToOpener => flow.responder,
         };
-        self.export(&Datagram { exporter, bytes, evidence: at }, sink);
+        // Nobody sends from an address that stands for a file.
+        if !tw_detect::is_file(exporter.ip.to_canonical()) {
+            self.export(&Datagram { exporter, bytes, evidence: at }, sink);
+        }
     }
 
     fn reader(&self, flow: &Flow<Tracked>) -> Reader {

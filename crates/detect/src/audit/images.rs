@@ -25,7 +25,7 @@ struct Use<'a> {
     digest: Option<String>,
     registry: Option<String>,
     client: Option<IpAddr>,
-    failed: bool,
+    outcome: Outcome,
     at: Timestamp,
     evidence: &'a [Evidence],
 }
@@ -56,7 +56,7 @@ impl Images {
                 digest: build.image_id.clone(),
                 registry: None,
                 client: Some(build.client),
-                failed: did_fail(build.outcome),
+                outcome: build.outcome,
                 at: build.started,
                 evidence,
             }),
@@ -72,7 +72,7 @@ impl Images {
                 digest: creation.image_id.clone(),
                 registry: None,
                 client: Some(creation.client),
-                failed: did_fail(creation.outcome),
+                outcome: creation.outcome,
                 at: creation.started,
                 evidence,
             }),
@@ -84,11 +84,14 @@ impl Images {
                     environment,
                     host: event.daemon.ip,
                     verb: ImageVerb::Deployed,
-                    name: event.image.clone().unwrap_or_default(),
+                    name: deployed_name(event),
                     digest: None,
                     registry: None,
                     client: Some(event.client),
-                    failed: event.status.is_some_and(|status| status >= 400),
+                    outcome: match event.status {
+                        Some(_) => Outcome::Succeeded,
+                        None => Outcome::Unknown,
+                    },
                     at: event.started,
                     evidence,
                 });
@@ -115,12 +118,17 @@ impl Images {
             clients: BTreeSet::new(),
             count: 0,
             failed: 0,
+            unconfirmed: 0,
             first: one.at,
             last: one.at,
             evidence: Vec::new(),
         });
         entry.count = entry.count.saturating_add(1);
-        entry.failed = entry.failed.saturating_add(u64::from(one.failed));
+        match one.outcome {
+            Outcome::Succeeded => {}
+            Outcome::Failed | Outcome::Canceled => entry.failed = entry.failed.saturating_add(1),
+            Outcome::Unknown => entry.unconfirmed = entry.unconfirmed.saturating_add(1),
+        }
         entry.first = entry.first.min(one.at);
         entry.last = entry.last.max(one.at);
         if entry.clients.len() < MAX_CLIENTS {
@@ -179,7 +187,11 @@ fn moved<'a>(environment: &'a str, action: &RegistryAction, evidence: &'a [Evide
         digest: action.manifest_digest.clone().or_else(|| action.index_digest.clone()),
         registry: Some(action.registry.clone()),
         client: action.client,
-        failed: action.failed && !action.confirmed,
+        outcome: match (action.confirmed, action.failed) {
+            (true, _) => Outcome::Succeeded,
+            (false, true) => Outcome::Failed,
+            (false, false) => Outcome::Unknown,
+        },
         at: action.started,
         evidence,
     }
@@ -191,8 +203,10 @@ fn deploys(event: &ContainerEvent) -> bool {
     event.action == ContainerAction::Create || updates
 }
 
-const fn did_fail(outcome: Outcome) -> bool {
-    matches!(outcome, Outcome::Failed | Outcome::Canceled)
+/// What it is made of; of a plugin that was uploaded, its own name.
+fn deployed_name(event: &ContainerEvent) -> String {
+    let own = event.name.as_ref().filter(|_| event.kind == DeployKind::Plugin);
+    event.image.as_ref().or(own).cloned().unwrap_or_default()
 }
 
 /// The name that a container would be made of, with the registry in front.

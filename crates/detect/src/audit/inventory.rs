@@ -220,6 +220,8 @@ pub struct ImageUse {
     pub count: u64,
     /// Of these, how often it failed.
     pub failed: u64,
+    /// And how often no answer told how it ended.
+    pub unconfirmed: u64,
     /// For the first time.
     pub first: Timestamp,
     /// For the last time.

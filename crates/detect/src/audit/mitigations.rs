@@ -56,6 +56,14 @@ fn access(daemon: &Daemon) -> Mitigation {
             handshakes(certificates.not_asked)
         ));
     }
+    let sealed = match transport.tls_connections {
+        0 => transport.tls_calls,
+        connections => connections,
+    };
+    if sealed > 0 {
+        let what = if transport.tls_connections > 0 { "connection" } else { "call" };
+        told.supports.push(format!("is spoken to over TLS: {}", plural(sealed, what)));
+    }
     if certificates.given > 0 {
         told.supports.push(format!(
             "asks for client certificates and got one: {}",
@@ -140,9 +148,14 @@ fn audited(daemon: &Daemon, images: &[&ImageUse]) -> Mitigation {
         names.dedup();
         names
     };
-    let made = names(&|one| is_made(one) && one.count > one.failed);
+    let sure = |one: &ImageUse| one.count > one.failed.saturating_add(one.unconfirmed);
+    let made = names(&|one| is_made(one) && sure(one));
     if !made.is_empty() {
         told.against.push(format!("images were made on the host itself: {}", list(&made, 8)));
+    }
+    let asked = names(&|one| is_made(one) && !sure(one) && one.unconfirmed > 0);
+    if !asked.is_empty() {
+        told.unseen.push(format!("whether these were made, as was asked: {}", list(&asked, 8)));
     }
     let made_here = |one: &ImageUse| {
         one.digest.is_some()

@@ -98,20 +98,24 @@ fn judge_port(
     drafts: &mut Drafts,
 ) {
     let forgotten = scene.ledger.inbound_ports.get(&(service.ip, service.port)).copied();
+    let forgotten = forgotten.map(|(first, _)| first);
+    let forgotten = forgotten.filter(|first| running(scene, makers, *first).is_none());
     let quiet = visits.iter().filter(|visit| visit.during.is_none());
-    let quiet: Vec<Timestamp> = quiet.map(|visit| visit.connection.first).collect();
+    let quiet = quiet.map(|visit| visit.connection.first);
+    let (first, last) = (quiet.clone().chain(forgotten).min(), quiet.max());
+    let mut by_maker: BTreeMap<usize, Vec<&Visit<'_>>> = BTreeMap::new();
     for visit in visits {
-        let Some(index) = visit.during else { continue };
+        if let Some(index) = visit.during {
+            by_maker.entry(index).or_default().push(visit);
+        }
+    }
+    for (index, visits) in by_maker {
         let Some(maker) = scene.makers.get(index) else { continue };
-        let until = maker.ended.plus(scene.policy.time_window);
-        let forgotten_before = forgotten.is_some_and(|(first, _)| {
-            first < maker.started && running(scene, makers, first).is_none()
-        });
-        if forgotten_before || quiet.iter().any(|at| *at < maker.started) {
+        if first.is_some_and(|at| at < maker.started) {
             continue;
         }
-        let after = quiet.iter().any(|at| *at > until);
-        tell(scene, (index, maker), service, visit, after, drafts);
+        let after = last.is_some_and(|at| at > maker.ended.plus(scene.policy.time_window));
+        tell(scene, (index, maker), service, &visits, after, drafts);
     }
 }
 
@@ -119,11 +123,11 @@ fn tell(
     scene: &Scene<'_>,
     (index, maker): (usize, &Maker<'_>),
     service: Endpoint,
-    visit: &Visit<'_>,
+    visits: &[&Visit<'_>],
     after: bool,
     drafts: &mut Drafts,
 ) {
-    let Source::Build(held) = maker.source else { return };
+    let (Source::Build(held), Some(visit)) = (maker.source, visits.first()) else { return };
     let caller = scene.caller(maker.environment, maker.client, maker.daemon.ip);
     let tie = tie(&held.value, maker.daemon.ip, service);
     let mut severity = match (&tie, caller.is_new()) {
@@ -135,8 +139,20 @@ fn tell(
         severity = severity.lowered();
     }
     let c = visit.connection;
-    let [sent, received] = c.payload_bytes;
     let peer = c.opener.ip.to_canonical();
+    let peers: BTreeSet<IpAddr> =
+        visits.iter().map(|visit| visit.connection.opener.ip.to_canonical()).collect();
+    let others = match (peers.len(), visits.len()) {
+        (1, 1) => String::new(),
+        (1, times) => format!(" It did so {times} times."),
+        (addresses, times) => {
+            format!(" There were {times} such connections, from {addresses} addresses.")
+        }
+    };
+    let sum = |index: usize| {
+        let each = visits.iter().filter_map(|visit| visit.connection.payload_bytes.get(index));
+        bytes(each.fold(0, |sum, count| sum.saturating_add(*count)))
+    };
     let place = match service.ip == maker.daemon.ip.to_canonical() {
         true => format!("port {}", service.port),
         false => format!("port {} of {}", service.port, service.ip),
@@ -152,24 +168,27 @@ fn tell(
         "It was used at no other time."
     };
     let summary = format!(
-        "{} asked the Docker API at {} for {}. While it ran, at {}, {peer} connected to port {} of {}, sent {} and received {}. Nothing was seen to use that port before. {used} {} The caller {}.",
+        "{} asked the Docker API at {} for {}. While it ran, at {}, {peer} connected to port {} of {}.{others} {} went in and {} came out. Nothing was seen to use that port before. {used} {} The caller {}.",
         maker.client,
         maker.daemon,
         maker.title(),
         moment(c.first),
         service.port,
         service.ip,
-        bytes(sent),
-        bytes(received),
+        sum(0),
+        sum(1),
         tie.unwrap_or("Nothing that could be read of the build points to it."),
         standing(&caller)
     );
     let mut plain = Plain::of_maker((index, maker), Rule::BuildInbound, severity, title, summary);
-    plain.subject = format!("{peer} {service}");
+    plain.subject = service.to_string();
     plain.at = c.first;
-    plain.last = c.last;
-    plain.caveats.extend(caveats(c));
-    let mut evidence = visit.sighting.evidence.clone();
+    plain.last = visits.iter().map(|visit| visit.connection.last).max().unwrap_or(c.last);
+    plain.caveats.extend(visits.iter().flat_map(|visit| caveats(visit.connection)));
+    let mut evidence = Vec::new();
+    for visit in visits.iter().take(MAX_TOLD) {
+        merge_evidence(&mut evidence, &visit.sighting.evidence);
+    }
     merge_evidence(&mut evidence, maker.evidence);
     plain.evidence = &evidence;
     drafts.add(plain.into_draft(scene));
@@ -215,4 +234,5 @@ fn caveats(c: &Connection) -> BTreeSet<Caveat> {
 /// the hosts").
 const SWARM_PORTS: [u16; 3] = [2377, 4789, 7946];
 const MAX_OPEN: usize = 64;
+const MAX_TOLD: usize = 4;
 const MAX_TEXTS: usize = 1_024;

@@ -119,7 +119,7 @@ fn trigger<'a>(
         environment: held.environment,
         daemon: held.value.daemon,
         caller: held.value.client,
-        owners: scene.life_of_call(held.value.id).into_iter().collect(),
+        owners: scene.plugin_of_call(held.value.id).into_iter().collect(),
         title: match held.value.route {
             Route::ImagePush => format!("a push{what}"),
             Route::Plugin => format!("an installation of a plugin{what}"),

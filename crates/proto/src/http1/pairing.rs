@@ -17,8 +17,6 @@ pub(crate) struct Pending {
     pub(crate) head: bool,
     pub(crate) connect: bool,
     pub(crate) post: bool,
-    /// It may be answered with a stream and no upgrade ([`may_stream`]).
-    pub(crate) streams: bool,
     /// What it asked to become.
     pub(crate) upgrade: Option<Upgrade>,
     /// `Expect: 100-continue`, and no interim response yet.
@@ -38,7 +36,6 @@ impl Pending {
             head: head.method == "HEAD",
             connect,
             post: head.method == "POST",
-            streams: head.method == "POST" && may_stream(&head.target),
             upgrade: upgrade(list(&head.headers, "upgrade")).or_else(|| cut_upgrade(head)),
             expects_continue: list(&head.headers, "expect").any(expects),
             target: connect.then(|| head.target.clone()),
@@ -48,7 +45,7 @@ impl Pending {
 
     /// Does the answer say what follows the request?
     pub(crate) const fn decides(&self) -> bool {
-        self.connect || self.upgrade.is_some() || self.streams
+        self.connect || self.upgrade.is_some()
     }
 }
 
@@ -58,16 +55,6 @@ fn cut_upgrade(head: &RequestHead) -> Option<Upgrade> {
     let is_session = head.target.ends_with("/session") || head.target.ends_with("/grpc");
     let becomes_http2 = head.extent == Extent::Fields && head.method == "POST" && is_session;
     becomes_http2.then_some(Upgrade::H2c)
-}
-
-/// Docker Engine API v1.43, ContainerAttach and ExecStart: answered with 200 and a stream where no
-/// upgrade was asked for. What the client sends before the answer may be the program's input.
-fn may_stream(target: &str) -> bool {
-    let path = target.split('?').next().unwrap_or(target);
-    let exec = path.rsplit_once('/').is_some_and(|(rest, last)| {
-        last == "start" && rest.rsplit_once('/').is_some_and(|(rest, _)| rest.ends_with("/exec"))
-    });
-    exec || path.ends_with("/attach")
 }
 
 /// RFC 9110 §7.8: the first protocol of the `Upgrade` field that is known here.

@@ -95,7 +95,7 @@ pub(crate) struct Replay {
     /// Name of this sensor in the output
     #[arg(long, default_value = "replay", value_name = "NAME")]
     pub(crate) sensor: String,
-    /// Show secrets; only for text on a terminal
+    /// Show secrets, and what exec and attach carried; only for text on a terminal
     #[arg(long)]
     pub(crate) show_secrets: bool,
 }

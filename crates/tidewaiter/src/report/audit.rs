@@ -122,7 +122,11 @@ pub(crate) fn csv(inventory: &Inventory) -> String {
             digest: one.digest.clone().unwrap_or_default(),
             counts: [Some(one.count), None, None, Some(one.failed)],
             times: Some((one.first, one.last)),
-            detail: one.registry.as_deref().map_or_else(String::new, |r| format!("registry {r}")),
+            detail: format!(
+                "registry {}; unconfirmed {}",
+                one.registry.as_deref().unwrap_or("none"),
+                one.unconfirmed
+            ),
             ..Row::default()
         });
     }

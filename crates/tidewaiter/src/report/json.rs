@@ -288,7 +288,7 @@ pub(crate) fn api_call(call: &ApiCall) -> impl Serialize + '_ {
         #[serde(skip_serializing_if = "Option::is_none")]
         status: Option<u16>,
         #[serde(skip_serializing_if = "Option::is_none")]
-        stream: Option<tw_model::StreamUse>,
+        stream: Option<&'a tw_model::StreamUse>,
         tls: bool,
         certain: bool,
         complete: bool,
@@ -304,7 +304,7 @@ pub(crate) fn api_call(call: &ApiCall) -> impl Serialize + '_ {
         api_version: call.api_version.as_deref(),
         user_agent: call.user_agent.as_deref(),
         status: call.status,
-        stream: call.stream,
+        stream: call.stream.as_ref(),
         tls: call.tls,
         certain: call.certain,
         complete: call.complete,

@@ -3,6 +3,7 @@
 //! One program for all of it, so that a capture that several tests look at is replayed once.
 
 mod account;
+mod audit;
 mod bad_input;
 mod captures;
 mod collecting;

@@ -84,6 +84,7 @@ fn spoken(daemon: &Daemon) -> String {
     let mut parts = Vec::new();
     if transport.clear_calls > 0 {
         let open = match transport.open_calls {
+            0 if daemon.known_by == KnownBy::Requests => "no answer was captured".to_owned(),
             0 => "none of them served without credentials".to_owned(),
             all if all == transport.clear_calls => "all served without credentials".to_owned(),
             some => format!("{} served without credentials", thousands(some)),
@@ -198,7 +199,7 @@ fn images(page: &mut Page<'_>, images: &[ImageUse]) {
     }
     page.line("Images");
     let mut rows = vec![header(&[
-        "HOST", "ACTION", "COUNT", "FAILED", "BY", "FIRST", "IMAGE", "DIGEST", "REGISTRY",
+        "HOST", "ACTION", "COUNT", "FAILED", "UNSURE", "BY", "FIRST", "IMAGE", "DIGEST", "REGISTRY",
     ])];
     rows.extend(images.iter().map(|one| {
         let by: Vec<String> = one.clients.iter().map(ToString::to_string).collect();
@@ -207,6 +208,7 @@ fn images(page: &mut Page<'_>, images: &[ImageUse]) {
             name(&one.action),
             one.count.to_string(),
             one.failed.to_string(),
+            one.unconfirmed.to_string(),
             by.join(","),
             moment(one.first),
             one.name.clone(),
@@ -261,9 +263,10 @@ fn summary(page: &mut Page<'_>, inventory: &Inventory, reading: &Reading) {
     page.field(2, "found", &found);
     let when =
         reading.span.map_or_else(String::new, |(first, last)| format!(", {}", span(first, last)));
-    let frames = thousands(reading.counters.frames);
+    let frames = reading.counters.frames;
+    let frames = format!("{} frame{}", thousands(frames), if frames == 1 { "" } else { "s" });
     let read = bytes(reading.counters.bytes);
-    page.field(2, "read", &format!("{frames} frames, {read}{when}"));
+    page.field(2, "read", &format!("{frames}, {read}{when}"));
     page.field(2, "countries", "not told: there is no database of addresses");
     let lost = inventory.counters;
     let lost = [
