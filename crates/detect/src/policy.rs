@@ -64,6 +64,9 @@ pub struct Limits {
     pub recent_connections: usize,
     /// Connections of docker hosts inside a window, kept beyond the recent ones. Default 65,536.
     pub held_connections: usize,
+    /// Connections that flow records tell of, to destinations that are not known: the record of a build
+    /// may come half an hour after those of what it fetched. Default 262,144.
+    pub late_connections: usize,
     /// HTTP exchanges kept of one connection. Default 64.
     pub exchanges_per_connection: usize,
     /// API calls. Default 65,536.
@@ -95,6 +98,7 @@ impl Default for Limits {
         Self {
             recent_connections: 65_536,
             held_connections: 65_536,
+            late_connections: 262_144,
             exchanges_per_connection: 64,
             calls: 65_536,
             builds: 8_192,
@@ -122,6 +126,9 @@ pub struct Counters {
     pub connections_forgotten: u64,
     /// Connections forgotten inside a window because the tables were full: these may hide a finding.
     pub connections_lost: u64,
+    /// Connections of flow records to destinations that are not known, forgotten because the table was
+    /// full: a build of which a record comes later lacks them.
+    pub late_lost: u64,
     /// HTTP exchanges beyond the limit of one connection.
     pub exchanges_lost: u64,
     /// API calls forgotten.
