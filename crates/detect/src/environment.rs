@@ -52,6 +52,13 @@ impl Network {
     }
 }
 
+/// `10.0.0.0/8`.
+impl std::fmt::Display for Network {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.base, self.prefix_bits)
+    }
+}
+
 /// `10.0.0.0/8`, `fd00::/8`, or a bare address.
 impl FromStr for Network {
     type Err = NotANetwork;
@@ -223,6 +230,12 @@ impl Environments {
 
     pub(crate) fn has(&self, id: EnvironmentId, ip: IpAddr) -> bool {
         self.list.get(id.0).is_some_and(|e| e.longest_match(ip).is_some())
+    }
+
+    /// The narrowest network of that environment that has the address.
+    pub(crate) fn network_of(&self, id: EnvironmentId, ip: IpAddr) -> Option<Network> {
+        let networks = self.list.get(id.0)?.networks.iter().filter(|n| n.contains(ip));
+        networks.max_by_key(|n| n.prefix_bits).copied()
     }
 
     pub(crate) fn alias(&self, id: EnvironmentId, ip: IpAddr) -> Option<IpAddr> {

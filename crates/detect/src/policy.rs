@@ -67,6 +67,9 @@ pub struct Limits {
     /// Connections that flow records tell of, to destinations that are not known: the record of a build
     /// may come half an hour after those of what it fetched. Default 262,144.
     pub late_connections: usize,
+    /// Connections to docker hosts inside a window, kept beyond the recent ones, and as many ports of
+    /// theirs. Default 4,096.
+    pub inbound_connections: usize,
     /// HTTP exchanges kept of one connection. Default 64.
     pub exchanges_per_connection: usize,
     /// API calls. Default 65,536.
@@ -99,6 +102,7 @@ impl Default for Limits {
             recent_connections: 65_536,
             held_connections: 65_536,
             late_connections: 262_144,
+            inbound_connections: 4_096,
             exchanges_per_connection: 64,
             calls: 65_536,
             builds: 8_192,
@@ -129,6 +133,8 @@ pub struct Counters {
     /// Connections of flow records to destinations that are not known, forgotten because the table was
     /// full: a build of which a record comes later lacks them.
     pub late_lost: u64,
+    /// Connections to docker hosts, and ports of theirs, beyond the limit: these may hide a finding.
+    pub inbound_lost: u64,
     /// HTTP exchanges beyond the limit of one connection.
     pub exchanges_lost: u64,
     /// API calls forgotten.

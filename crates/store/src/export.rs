@@ -291,8 +291,11 @@ fn parse_days(text: &str) -> Result<std::ops::RangeInclusive<i32>, LineError> {
 
 /// RFC 4180, with a quote before what a spreadsheet would take for a formula: keys come from the
 /// network.
-fn csv_field(field: &str) -> String {
-    let formula = field.starts_with(['=', '+', '-', '@']);
+/// A field of comma-separated values (RFC 4180). What a spreadsheet would take for a formula gets an
+/// apostrophe in front.
+#[must_use]
+pub fn csv_field(field: &str) -> String {
+    let formula = field.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']);
     let field = if formula { format!("'{field}") } else { field.to_owned() };
     if field.contains([',', '"', '\n', '\r']) {
         format!("\"{}\"", field.replace('"', "\"\""))

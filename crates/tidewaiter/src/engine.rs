@@ -354,6 +354,7 @@ impl Rest {
             None if matches!(event, StreamEvent::Close(_)) => return,
             None => Box::new(self.reader(flow)),
         };
+        reader.at(at.timestamp);
         let mut each = |told: Event<'_>| self.on_protocol(flow, at, told, sink);
         match event {
             StreamEvent::Data { direction, bytes, .. } => reader.data(direction, bytes, &mut each),

@@ -220,6 +220,7 @@ impl Ledger {
     pub(super) fn forget(&mut self, policy: &Policy, environments: &Environments) {
         while self.recent.len() > policy.limits.recent_connections {
             let Some((id, sighting)) = self.recent.pop_first() else { return };
+            let Some(sighting) = self.keep_inbound(id, sighting, policy) else { continue };
             if !self.is_in_a_window(&sighting) {
                 if is_worth_waiting_for(&sighting, environments) {
                     self.late.insert(id, sighting);
@@ -236,6 +237,39 @@ impl Ledger {
             self.late.pop_first();
             self.counters.late_lost += 1;
         }
+    }
+
+    /// Keeps a connection to a daemon's host apart, so that a flood of them pushes no download out;
+    /// gives back what is none.
+    fn keep_inbound(
+        &mut self,
+        id: FlowId,
+        sighting: Box<Sighting>,
+        policy: &Policy,
+    ) -> Option<Box<Sighting>> {
+        let inbound = |c: &&Connection| {
+            let (from, to) = (c.opener.ip.to_canonical(), c.responder.ip.to_canonical());
+            self.daemon_ips.contains(&to) && !self.daemon_ips.contains(&from)
+        };
+        let Some(c) = sighting.connection.as_ref().filter(inbound) else { return Some(sighting) };
+        let (to, first) = (c.responder.ip.to_canonical(), c.first);
+        let limit = policy.limits.inbound_connections;
+        let room = self.inbound_ports.len() < limit;
+        match self.inbound_ports.get_mut(&(to, c.responder.port)) {
+            Some((from, until)) => (*from, *until) = ((*from).min(first), (*until).max(first)),
+            None if room => {
+                self.inbound_ports.insert((to, c.responder.port), (first, first));
+            }
+            None => self.counters.inbound_lost += 1,
+        }
+        if !self.watched.contains(&(to, stretch(first))) {
+            self.counters.connections_forgotten += 1;
+        } else if self.inbound.len() < limit {
+            self.inbound.insert(id, sighting);
+        } else {
+            self.counters.inbound_lost += 1;
+        }
+        None
     }
 
     fn is_in_a_window(&self, sighting: &Sighting) -> bool {
