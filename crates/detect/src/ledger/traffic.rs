@@ -288,7 +288,7 @@ fn environment_of_daemon(c: &Connection, inquiry: &Inquiry<'_>) -> EnvironmentId
 type Table = BTreeMap<FlowId, Box<Sighting>>;
 
 /// The connection where it stands, or a new one among the recent.
-fn sighting<'a>([recent, held, late]: [&'a mut Table; 3], id: FlowId) -> &'a mut Sighting {
+fn sighting([recent, held, late]: [&mut Table; 3], id: FlowId) -> &mut Sighting {
     if let Some(sighting) = held.get_mut(&id) {
         return sighting;
     }
