@@ -60,6 +60,8 @@ pub(crate) struct Ledger {
     pub(crate) registry_actions: BTreeMap<RegistryActionId, HeldAction>,
     pub(crate) recent: BTreeMap<FlowId, Box<Sighting>>,
     pub(crate) held: BTreeMap<FlowId, Box<Sighting>>,
+    /// Of flow records, to what is not known.
+    pub(crate) late: BTreeMap<FlowId, Box<Sighting>>,
     pub(crate) names: NameTable,
     pub(crate) links: LinkTable,
     pub(crate) callers: BTreeMap<CallerPair, CallerAnswers>,
@@ -122,6 +124,7 @@ impl Ledger {
             registry_actions: BTreeMap::new(),
             recent: BTreeMap::new(),
             held: BTreeMap::new(),
+            late: BTreeMap::new(),
             names: NameTable::default(),
             links: LinkTable::default(),
             callers: BTreeMap::new(),
@@ -139,12 +142,18 @@ impl Ledger {
 
     /// The connection of that identity, if it is remembered.
     pub(crate) fn connection_of(&self, flow: FlowId) -> Option<&Connection> {
-        self.recent.get(&flow).or_else(|| self.held.get(&flow))?.connection.as_ref()
+        let late = || self.late.get(&flow);
+        let kept = self.recent.get(&flow).or_else(|| self.held.get(&flow)).or_else(late);
+        kept?.connection.as_ref()
     }
 
     /// All connections that are remembered.
     pub(crate) fn sightings(&self) -> impl Iterator<Item = (&FlowId, &Sighting)> {
-        self.held.iter().chain(&self.recent).map(|(id, sighting)| (id, &**sighting))
+        self.held
+            .iter()
+            .chain(&self.late)
+            .chain(&self.recent)
+            .map(|(id, sighting)| (id, &**sighting))
     }
 
     /// What is remembered of connections to docker hosts, and of others.
@@ -191,7 +200,7 @@ impl Ledger {
             | ObservationBody::Anomaly(_) => {}
         }
         self.counters.questions += inquiry.count;
-        self.forget(policy);
+        self.forget(policy, environments);
     }
 
     /// What can only be said of all records together.
