@@ -11,6 +11,7 @@ mod evasion;
 mod flows;
 mod golden;
 mod hostile_text;
+mod inference;
 mod keylog;
 mod layering;
 mod readme;
