@@ -5,9 +5,10 @@
 #![forbid(unsafe_code)]
 
 mod docker;
+mod hello;
 mod mix;
 mod office;
 mod random;
 
 pub use docker::{Sessions, Truth};
-pub use mix::{Totals, write_mix};
+pub use mix::{Packets, Totals, write_mix};
