@@ -53,6 +53,15 @@ pub(crate) enum Registry {
     Unfamiliar,
 }
 
+/// Places at which something is spoken, by what could be read.
+#[derive(Debug, Default)]
+struct Endpoints {
+    /// The registry protocol in clear: a TLS attempt at the same place is the same registry.
+    registries: BTreeSet<(IpAddr, u16)>,
+    /// A proxy's: what cannot be read there hides its destination.
+    proxies: BTreeSet<(EnvironmentId, (IpAddr, u16))>,
+}
+
 /// What contacts are read out of.
 pub(crate) struct Reading<'r, 'a> {
     pub(crate) ledger: &'a Ledger,
@@ -62,6 +71,8 @@ pub(crate) struct Reading<'r, 'a> {
     pub(crate) public_registries: &'r HostList,
     pub(crate) allowed_registries: &'r HostList,
     pub(crate) multi_tenant: &'r HostList,
+    /// Proxies that the configuration names.
+    pub(crate) proxies: &'r HostList,
     /// Registries that base images of this case are from.
     pub(crate) base_registries: &'r BTreeSet<String>,
     /// Registries that a daemon was asked to pull from or push to, and when.
@@ -73,7 +84,7 @@ pub(crate) struct Reading<'r, 'a> {
 impl<'a> Reading<'_, 'a> {
     /// All contacts of docker hosts in the order of their first packet.
     pub(crate) fn contacts(&self) -> Vec<Contact<'a>> {
-        let endpoints = self.registry_endpoints();
+        let endpoints = self.endpoints();
         let mut contacts = Vec::new();
         for (flow, sighting) in self.ledger.sightings() {
             let Some((connection, environment, host)) = self.opened_by_docker_host(sighting) else {
@@ -104,17 +115,40 @@ impl<'a> Reading<'_, 'a> {
         (!own).then_some((c, environment, host))
     }
 
-    /// Addresses and ports on which the registry protocol was spoken in clear; a TLS attempt at the
-    /// same place is the same registry.
-    fn registry_endpoints(&self) -> BTreeSet<(IpAddr, u16)> {
-        let mut endpoints = BTreeSet::new();
+    /// What connections that could be read say of those to the same place that could not.
+    fn endpoints(&self) -> Endpoints {
+        let mut endpoints = Endpoints::default();
         for (_, sighting) in self.ledger.sightings() {
             let Some(c) = sighting.connection.as_ref() else { continue };
+            let place = (c.responder.ip.to_canonical(), c.responder.port);
             if is_registry_only(sighting) {
-                endpoints.insert((c.responder.ip.to_canonical(), c.responder.port));
+                endpoints.registries.insert(place);
+            }
+            if let (true, Some(environment)) = (sighting.is_proxied(), sighting.environment) {
+                endpoints.proxies.insert((environment, place));
             }
         }
         endpoints
+    }
+
+    /// Is it a conversation with a proxy in which nothing that was asked of it could be read?
+    fn is_opaque_proxy(
+        &self,
+        environment: EnvironmentId,
+        c: &Connection,
+        sighting: &Sighting,
+        names: &[DestinationName],
+        endpoints: &Endpoints,
+    ) -> bool {
+        let place = (c.responder.ip.to_canonical(), c.responder.port);
+        let listed = |host: &str| {
+            self.proxies.has(host) || self.proxies.has(&authority(host, c.responder.port))
+        };
+        is_unread(sighting)
+            && !sighting.is_proxied()
+            && (endpoints.proxies.contains(&(environment, place))
+                || listed(&place.0.to_string())
+                || names.iter().any(|n| listed(&n.name)))
     }
 
     #[expect(clippy::too_many_arguments, reason = "the parts of one sighting, taken apart once")]
@@ -125,7 +159,7 @@ impl<'a> Reading<'_, 'a> {
         sighting: &'a Sighting,
         environment: EnvironmentId,
         host: HostId,
-        endpoints: &BTreeSet<(IpAddr, u16)>,
+        endpoints: &Endpoints,
         contacts: &mut Vec<Contact<'a>>,
     ) {
         let ip = c.responder.ip.to_canonical();
@@ -144,12 +178,16 @@ impl<'a> Reading<'_, 'a> {
             || claimed(sighting).any(|n| known_by(&n.standing, &n.mapping));
         let spoken = is_registry_only(sighting)
             || is_unread(sighting)
-                && (endpoints.contains(&(ip, c.responder.port))
+                && (endpoints.registries.contains(&(ip, c.responder.port))
                     || self.is_asked(host, ip, &names, c));
         let mut registry =
             self.registry(spoken, ip, c.responder.port, &records, sighting, &freshness);
         if registry == Registry::Unfamiliar && self.is_known_registry(&records, c.responder.port) {
             registry = Registry::Trusted;
+        }
+        let mut caveats = caveats_of(c, sighting);
+        if self.is_opaque_proxy(environment, c, sighting, &names, endpoints) {
+            caveats.insert(Caveat::Proxied);
         }
         contacts.push(Contact {
             flow,
@@ -166,7 +204,7 @@ impl<'a> Reading<'_, 'a> {
             freshness,
             name_is_known,
             multi_tenant,
-            caveats: caveats_of(c, sighting),
+            caveats,
         });
     }
 
@@ -377,8 +415,16 @@ fn all_names(records: &[&NameRecord], sighting: &Sighting) -> Vec<DestinationNam
     names
 }
 
+/// `host:port`, an IPv6 address in brackets.
+fn authority(host: &str, port: u16) -> String {
+    match host.contains(':') {
+        true => format!("[{host}]:{port}"),
+        false => format!("{host}:{port}"),
+    }
+}
+
 /// Was nothing read that a client asked for on it?
-fn is_unread(sighting: &Sighting) -> bool {
+pub(crate) fn is_unread(sighting: &Sighting) -> bool {
     sighting.exchanges().all(|x| x.target.is_empty())
 }
 

@@ -1,8 +1,8 @@
 //! The detector: takes observations in any order, and tells what they add up to.
 
 use tw_model::{
-    Build, ContainerEvent, Destination, Evidence, Finding, ImageCreation, Incident, Observation,
-    RegistryAction, Timestamp,
+    Build, Caveat, ContainerEvent, Destination, Evidence, Finding, ImageCreation, Incident,
+    Observation, RegistryAction, Timestamp,
 };
 
 use crate::Seen;
@@ -102,6 +102,7 @@ impl Detector {
             public_registries: HostList::public_registries(),
             allowed_registries: HostList::from_patterns(&policy.registry_allow_list),
             multi_tenant: HostList::multi_tenant(),
+            proxies: HostList::from_patterns(&policy.proxies),
         };
         Self { policy, environments, lists, ledger: Ledger::new() }
     }
@@ -181,11 +182,13 @@ impl Detector {
                 Source::Build(held) => {
                     let mut build = Box::new(held.value.clone());
                     build.destinations = destinations;
+                    add_opaque_proxy(&mut build.caveats, scene, index);
                     Judgement::Build { environment, build, evidence: held.evidence.clone() }
                 }
                 Source::Creation(held) => {
                     let mut creation = Box::new(held.value.clone());
                     creation.destinations = destinations;
+                    add_opaque_proxy(&mut creation.caveats, scene, index);
                     Judgement::ImageCreation {
                         environment,
                         creation,
@@ -195,6 +198,19 @@ impl Detector {
             });
         }
         lost
+    }
+}
+
+/// Where a maker's window holds a conversation with a proxy that could not be read, the list of its
+/// destinations is not whole. A known proxy makes no finding that could say so.
+fn add_opaque_proxy(caveats: &mut Vec<Caveat>, scene: &Scene<'_>, maker: usize) {
+    let hidden = |contact: &Contact<'_>| {
+        contact.via_proxy.is_none() && contact.caveats.contains(&Caveat::Proxied)
+    };
+    let is_hidden = scene.contacts_of(Owner::Maker(maker)).any(|(contact, _)| hidden(contact));
+    if is_hidden && !caveats.contains(&Caveat::Proxied) {
+        caveats.push(Caveat::Proxied);
+        caveats.sort_unstable();
     }
 }
 

@@ -29,6 +29,8 @@ pub struct Policy {
     pub incident_gap: Duration,
     /// Registries that base images may come from, `host`, `host:port`, an address, or `*.domain`.
     pub registry_allow_list: Vec<String>,
+    /// Proxies that cannot be read: hosts, addresses, or either with a port.
+    pub proxies: Vec<String>,
     /// Ports that a Docker API is expected on. Default 2375, 2376, 4243, 4244, 1234.
     pub docker_ports: Vec<u16>,
     /// Limits of the tables.
@@ -48,6 +50,7 @@ impl Default for Policy {
             new_image_threshold: 1,
             incident_gap: Duration::from_secs(3600),
             registry_allow_list: Vec::new(),
+            proxies: Vec::new(),
             docker_ports: vec![2375, 2376, 4243, 4244, 1234],
             limits: Limits::default(),
         }

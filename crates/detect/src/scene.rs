@@ -25,6 +25,7 @@ pub(crate) struct Lists {
     pub(crate) public_registries: HostList,
     pub(crate) allowed_registries: HostList,
     pub(crate) multi_tenant: HostList,
+    pub(crate) proxies: HostList,
 }
 
 /// Everything, joined.
@@ -113,6 +114,7 @@ impl<'a> Scene<'a> {
             public_registries: &lists.public_registries,
             allowed_registries: &lists.allowed_registries,
             multi_tenant: &lists.multi_tenant,
+            proxies: &lists.proxies,
             base_registries: &base_registries,
             asked_registries: &asked_registries,
             known_registries: &known_registries,
@@ -121,7 +123,7 @@ impl<'a> Scene<'a> {
         let windows = Windows::new(hosts.len(), &makers, &lives, policy);
         let contacts: Vec<_> = contacts
             .into_iter()
-            .map(|contact| {
+            .map(|mut contact| {
                 let attribution = windows.attribute(&contact);
                 let by_call = contact.registry != Registry::No
                     && was_asked(
@@ -133,6 +135,11 @@ impl<'a> Scene<'a> {
                     );
                 // What a pull or push was asked for is no part of a build that happens to be open.
                 let attribution = attribution.filter(|a| a.named || !by_call);
+                let owners = attribution.iter().flat_map(|a| &a.owners);
+                let mut makers = owners.filter_map(|owner| maker_of(&makers, *owner));
+                if makers.any(|maker| maker.has_opaque_proxy(&contact)) {
+                    contact.caveats.insert(Caveat::Proxied);
+                }
                 (contact, attribution)
             })
             .collect();
@@ -225,10 +232,7 @@ impl<'a> Scene<'a> {
     }
 
     pub(crate) fn maker(&self, owner: Owner) -> Option<&Maker<'a>> {
-        match owner {
-            Owner::Maker(index) => self.makers.get(index),
-            Owner::Life(_) => None,
-        }
+        maker_of(&self.makers, owner)
     }
 
     /// What to say of the owner of a window that was open at `at`.
@@ -242,6 +246,13 @@ impl<'a> Scene<'a> {
             Owner::Maker(index) => self.makers.get(index).map(maker_view),
             Owner::Life(index) => self.lives.get(index).and_then(|life| life_view(life, phase, at)),
         }
+    }
+}
+
+fn maker_of<'m, 'a>(makers: &'m [Maker<'a>], owner: Owner) -> Option<&'m Maker<'a>> {
+    match owner {
+        Owner::Maker(index) => makers.get(index),
+        Owner::Life(_) => None,
     }
 }
 

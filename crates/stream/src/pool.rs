@@ -279,6 +279,7 @@ mod tests {
             seq: 0,
             ack: 0,
             flags: TcpFlags(TcpFlags::SYN),
+            header: &[],
             payload: &[],
             payload_len: 0,
         };
@@ -323,7 +324,7 @@ mod tests {
 
     #[test]
     fn idle_flow_is_small() {
-        assert!(size_of::<Option<Entry<()>>>() <= 624);
+        assert!(size_of::<Option<Entry<()>>>() <= 640);
     }
 
     #[test]

@@ -38,6 +38,8 @@ pub struct TcpSegment<'a> {
     pub ack: u32,
     /// Flags.
     pub flags: TcpFlags,
+    /// The header as captured, options included.
+    pub header: &'a [u8],
     /// Payload bytes that were captured.
     pub payload: &'a [u8],
     /// Payload bytes on the wire by the IP length (at least `payload.len()`); the rest was cut off

@@ -170,6 +170,7 @@ pub fn build(id: &str, client: &str, start: f64, end: f64, urls: &[&str]) -> Bui
         base_images: vec!["alpine:3.18".into()],
         dockerfile: None,
         steps: Vec::new(),
+        proxies: Vec::new(),
         urls: urls.iter().map(|u| (*u).to_owned()).collect(),
         remote: None,
         build_args: std::collections::BTreeMap::new(),

@@ -56,6 +56,7 @@ struct FileFacts {
     base_images: Vec<String>,
     steps: Vec<String>,
     urls: Vec<String>,
+    proxies: Vec<String>,
 }
 
 impl BuildCall {
@@ -338,8 +339,12 @@ impl BuildCall {
         let target = self.params.target.as_deref();
         let facts = dockerfile::read(text, &self.params.args, target, self.secrets);
         self.build.dockerfile = Some(dockerfile::printable(text, self.secrets));
-        self.file =
-            FileFacts { base_images: facts.base_images, steps: facts.steps, urls: facts.urls };
+        self.file = FileFacts {
+            base_images: facts.base_images,
+            steps: facts.steps,
+            urls: facts.urls,
+            proxies: facts.proxies,
+        };
     }
 
     /// Puts together what the query, the Dockerfile and the answer say.
@@ -362,6 +367,10 @@ impl BuildCall {
         build.outcome = outcome_of(&self.ending, &self.said);
         build.end_seen = self.ending.end_seen() || self.said.saw_end;
         build.urls = named_urls(&self.file, &self.params, answer, self.secrets);
+        build.proxies = dockerfile::proxies_of(&self.params.args);
+        for proxy in self.file.proxies.iter().chain(&answer.proxies) {
+            dockerfile::add_proxy(&mut build.proxies, proxy);
+        }
     }
 }
 
@@ -421,6 +430,7 @@ fn blank_build(api: &ApiCall, identity: BuildIdentity<'_>, frontend: Frontend) -
         dockerfile: None,
         steps: Vec::new(),
         urls: Vec::new(),
+        proxies: Vec::new(),
         remote: None,
         build_args: std::collections::BTreeMap::new(),
         platform: None,

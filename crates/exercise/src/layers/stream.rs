@@ -75,7 +75,17 @@ impl<'a> Record<'a> {
         let (src_port, dst_port) = (src.port, dst.port);
         let transport = if self.who & 32 == 0 {
             let (seq, ack, flags) = (self.seq, self.ack, TcpFlags(self.flags));
-            Transport::Tcp(TcpSegment { src_port, dst_port, seq, ack, flags, payload, payload_len })
+            let header: &[u8] = if self.who & 128 == 0 { &[] } else { &[0x50; 20] };
+            Transport::Tcp(TcpSegment {
+                src_port,
+                dst_port,
+                seq,
+                ack,
+                flags,
+                header,
+                payload,
+                payload_len,
+            })
         } else {
             Transport::Udp(UdpDatagram { src_port, dst_port, payload, payload_len })
         };

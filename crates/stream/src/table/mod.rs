@@ -243,7 +243,7 @@ impl<S: Default> Table<S> {
             now,
         };
         let outcome = match packet.transport {
-            Transport::Tcp(tcp) => entry.tcp.segment(&mut step, direction, &tcp),
+            Transport::Tcp(tcp) => entry.tcp.segment(&mut step, direction, packet, &tcp),
             Transport::Udp(_) if repeated => Outcome::Taken,
             Transport::Udp(udp) => datagram(&mut step, direction, &udp),
             Transport::Other { .. } => Outcome::Taken,

@@ -1,9 +1,9 @@
 //! Puts the segments of one direction in order.
 //!
-//! Overlaps: the first bytes win. Systems differ in which bytes they keep, and nobody outside knows
-//! the receiver's choice; but what was handed on cannot be taken back, so the first is the only policy
-//! that is the same for bytes that are still held and for those that are not. That they differ is an
-//! anomaly in itself: it is told for bytes that are held, and for the latest 4 KiB handed on.
+//! Overlaps: what was handed on stays, as it does with every receiver that took it. Of bytes that are
+//! still held systems keep different ones; here it is those that Linux keeps, for that is what nearly
+//! every Docker daemon runs on. That they differ is an anomaly in itself: it is told for bytes that are held,
+//! and for the latest 4 KiB handed on.
 
 use tw_model::{AnomalyKind, Direction};
 
@@ -65,18 +65,15 @@ impl Side {
             self.compare(step, position, payload);
         }
         let captured = position.saturating_add(length(payload));
-        // What is held came first: the segment is woven around it.
-        while let Some(first) = self.first_held().filter(|first| *first < captured) {
-            self.deliver(step, direction, slice(payload, position, self.next, first));
-            let Some((at, held)) = self.hole.as_mut().and_then(|hole| hole.pop_first()) else {
-                break;
-            };
+        // It begins before all that is held, so that its bytes win.
+        let mut differs = false;
+        for (at, held) in self.hole.iter().flat_map(|hole| hole.before(captured)) {
             let until = at.saturating_add(length(&held.bytes)).min(captured);
-            if slice(payload, position, at, until) != slice(&held.bytes, at, at, until) {
-                self.conflict(step);
-            }
+            differs |= slice(payload, position, at, until) != slice(&held.bytes, at, at, until);
             step.counters.retransmitted_bytes += until.saturating_sub(at);
-            self.deliver_held(step, direction, at, &held);
+        }
+        if differs {
+            self.conflict(step);
         }
         self.deliver(step, direction, slice(payload, position, self.next, captured));
         if captured < end {

@@ -4,6 +4,7 @@
 
 use tw_model::Direction;
 
+use super::doubt::Trust;
 use super::hole::Hole;
 use super::tail::Tail;
 use crate::step::{Sink, Step};
@@ -21,6 +22,9 @@ pub(crate) struct Side {
     pub(super) end: u64,
     pub(super) hole: Option<Box<Hole>>,
     pub(super) tail: Option<Box<Tail>>,
+    /// Bytes that the receiver may never have taken.
+    pub(super) doubtful: Option<Box<Hole>>,
+    pub(super) trust: Trust,
     pub(super) conflicts: u32,
     pub(super) overflows: u32,
     /// A packet of this direction was captured: if not, nothing is missed from it.

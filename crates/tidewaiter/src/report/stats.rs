@@ -79,6 +79,7 @@ struct Gaps {
     bytes: u64,
     overlap_conflicts: u64,
     reassembly_limits: u64,
+    segments_doubted: u64,
     resets_ignored: u64,
     segments_ignored: u64,
 }
@@ -204,6 +205,7 @@ const fn gaps(counters: &Counters) -> Gaps {
         bytes: stream.gap_bytes,
         overlap_conflicts: stream.overlap_conflicts,
         reassembly_limits: stream.reassembly_limits,
+        segments_doubted: stream.segments_doubted,
         resets_ignored: stream.resets_ignored,
         segments_ignored: stream.segments_ignored,
     }

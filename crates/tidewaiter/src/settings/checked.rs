@@ -87,6 +87,9 @@ impl Check {
         if let Some(list) = &raw.registry_allow_list {
             policy.registry_allow_list = list.get_ref().clone();
         }
+        if let Some(list) = &raw.proxies {
+            policy.proxies = list.get_ref().clone();
+        }
         Ok((policy, rules))
     }
 
@@ -211,13 +214,14 @@ mod tests {
     fn keys_reach_the_policy() {
         let settings = load(
             "[policy]\ntime_window = \"5m\"\nnew_image_threshold = 3\nknown_after = \"2d\"\n\
-             registry_allow_list = [\"r.example:5000\"]\n",
+             registry_allow_list = [\"r.example:5000\"]\nproxies = [\"p.example:3129\"]\n",
         )
         .unwrap();
         assert_eq!(settings.policy.time_window, Duration::from_secs(300));
         assert_eq!(settings.policy.new_image_threshold, 3);
         assert_eq!(settings.rules.known_after, Duration::from_secs(172_800));
         assert_eq!(settings.policy.registry_allow_list, ["r.example:5000"]);
+        assert_eq!(settings.policy.proxies, ["p.example:3129"]);
     }
 
     #[test]

@@ -25,6 +25,7 @@ pub(super) struct Policy {
     pub(super) inferred_window_max: Option<Spanned<String>>,
     pub(super) new_image_threshold: Option<Spanned<u32>>,
     pub(super) registry_allow_list: Option<Spanned<Vec<String>>>,
+    pub(super) proxies: Option<Spanned<Vec<String>>>,
 }
 
 #[derive(Deserialize)]
