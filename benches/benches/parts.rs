@@ -176,7 +176,7 @@ fn facts(criterion: &mut Criterion) {
             let mut memory = Overlay::empty(Options::default());
             let mut detector = Detector::new(Policy::default(), Environments::default());
             for observation in &observations {
-                detector.push(observation, &mut memory, &mut |_| {});
+                detector.push(observation.clone(), &mut memory, &mut |_| {});
             }
         });
     });

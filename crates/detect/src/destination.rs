@@ -13,7 +13,7 @@ use crate::environment::{EnvironmentId, Environments};
 use crate::freshness::{Freshness, Level, freshness, name_freshness};
 use crate::host::{HostId, HostMap, is_unicast};
 use crate::ledger::Ledger;
-use crate::names::{HostList, NameRecord, host_of};
+use crate::names::{HostList, Settled, host_of};
 use crate::policy::Policy;
 use crate::sighting::{Asked, Exchange, Sighting};
 use crate::transfer::{AskedRegistries, was_asked};
@@ -168,13 +168,13 @@ impl<'a> Reading<'_, 'a> {
         let exchanges: Vec<&Exchange> = sighting.exchanges().filter(|x| !x.proxied).collect();
         let multi_tenant = names.iter().any(|n| self.multi_tenant.has(&n.name));
         let tenants: Vec<&Answer> = exchanges.iter().filter_map(|x| x.tenant.as_ref()).collect();
-        let dns: Vec<&Answer> = records.iter().map(|r| &r.name).collect();
+        let dns: Vec<&Answer> = records.iter().map(|r| &r.standing.name).collect();
         let claims: Vec<&Answer> = claimed(sighting).map(|name| &name.standing).collect();
         let freshness = freshness(sighting.address.as_ref(), &dns, own, &claims, &tenants);
         let known_by = |name: &Answer, mapping: &Answer| {
             name.environment == Knowledge::Known && mapping.environment == Knowledge::Known
         };
-        let name_is_known = records.iter().any(|r| known_by(&r.name, &r.mapping))
+        let name_is_known = records.iter().any(|r| known_by(&r.standing.name, &r.standing.mapping))
             || claimed(sighting).any(|n| known_by(&n.standing, &n.mapping));
         let spoken = is_registry_only(sighting)
             || is_unread(sighting)
@@ -260,17 +260,17 @@ impl<'a> Reading<'_, 'a> {
         host: HostId,
         ip: IpAddr,
         at: Timestamp,
-    ) -> (Vec<&'a NameRecord>, bool) {
+    ) -> (Vec<Settled<'a>>, bool) {
         let oldest = at.minus(self.policy.name_memory);
         let addresses = self.hosts.addresses(host);
-        let all: Vec<&NameRecord> = self
+        let all: Vec<Settled<'a>> = self
             .ledger
             .names
             .of(environment, ip)
             .filter(|r| r.at <= at && r.last >= oldest)
             .collect();
-        let own: Vec<&NameRecord> =
-            all.iter().copied().filter(|r| addresses.contains(&r.client)).collect();
+        let own: Vec<Settled<'a>> =
+            all.iter().copied().filter(|r| addresses.contains(&r.standing.client)).collect();
         if own.is_empty() { (all, false) } else { (own, true) }
     }
 
@@ -281,7 +281,7 @@ impl<'a> Reading<'_, 'a> {
         spoken: bool,
         ip: IpAddr,
         port: u16,
-        records: &[&NameRecord],
+        records: &[Settled<'_>],
         sighting: &Sighting,
         freshness: &Freshness,
     ) -> Registry {
@@ -326,7 +326,7 @@ impl<'a> Reading<'_, 'a> {
     }
 
     /// A registry that the store knows by the name that DNS gives this address.
-    fn is_known_registry(&self, records: &[&NameRecord], port: u16) -> bool {
+    fn is_known_registry(&self, records: &[Settled<'_>], port: u16) -> bool {
         let names = records.iter().filter_map(|r| r.names.first());
         names.into_iter().any(|name| self.known_registries.contains(&(name.clone(), port)))
     }
@@ -400,9 +400,9 @@ fn claimed(sighting: &Sighting) -> impl Iterator<Item = &Asked> {
     all.filter(|_| !sighting.is_proxied())
 }
 
-fn all_names(records: &[&NameRecord], sighting: &Sighting) -> Vec<DestinationName> {
+fn all_names(records: &[Settled<'_>], sighting: &Sighting) -> Vec<DestinationName> {
     let mut records = records.to_vec();
-    records.sort_by(|a, b| (b.last, &a.names).cmp(&(a.last, &b.names)));
+    records.sort_by(|a, b| (b.last, a.names).cmp(&(a.last, b.names)));
     let mut names: Vec<DestinationName> = Vec::new();
     let dns = records.iter().flat_map(|r| r.names.iter()).map(|name| (name, NameOrigin::Dns));
     let claimed = claimed(sighting).map(|asked| (&asked.name, asked.origin));

@@ -12,6 +12,7 @@ use std::net::IpAddr;
 use tw_model::{Connection, MacAddress};
 
 use crate::environment::{EnvironmentId, Environments};
+use crate::hash::Keyed;
 use crate::policy::{Counters, Limits};
 
 /// An address in an environment.
@@ -20,8 +21,8 @@ pub(crate) type HostAddress = (EnvironmentId, IpAddr);
 /// Addresses by link-layer address.
 #[derive(Debug, Default)]
 pub(crate) struct LinkTable {
-    by_mac: HashMap<MacAddress, Neighbour>,
-    by_ip: HashMap<IpAddr, Vec<MacAddress>>,
+    by_mac: HashMap<MacAddress, Neighbour, Keyed>,
+    by_ip: HashMap<IpAddr, Vec<MacAddress>, Keyed>,
     pairs: usize,
 }
 
@@ -203,6 +204,11 @@ impl HostMap {
         }
         let tied = self.by_ip.get(&ip)?;
         tied.first().copied().filter(|_| tied.len() == 1)
+    }
+
+    /// May the address be one that [`find`](Self::find) finds? By configuration, it may be one more.
+    pub(crate) fn may_have(&self, ip: IpAddr) -> bool {
+        self.by_ip.contains_key(&ip)
     }
 
     pub(crate) fn addresses(&self, id: HostId) -> &[IpAddr] {

@@ -21,6 +21,7 @@ mod detector;
 mod draft;
 mod environment;
 mod freshness;
+mod hash;
 mod host;
 mod image;
 mod incident;

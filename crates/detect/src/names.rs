@@ -1,35 +1,48 @@
 //! Names of addresses, as DNS answers gave them, and the dated lists of names that mean something.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use serde::Deserialize;
-use tw_model::{NameAnswer, Timestamp};
+use tw_model::{NameAnswer, NetworkTag, Timestamp};
 
 use crate::Answer;
 use crate::environment::EnvironmentId;
+use crate::hash::Keyed;
 use crate::policy::{Counters, Limits};
 
 /// One DNS answer for one address.
 #[derive(Clone, Debug)]
 pub(crate) struct NameRecord {
-    pub(crate) environment: EnvironmentId,
+    /// Who asked.
     pub(crate) client: IpAddr,
+    pub(crate) tag: NetworkTag,
     /// First and latest time of this answer.
     pub(crate) at: Timestamp,
     pub(crate) last: Timestamp,
     /// The name that was asked, then the canonical names on the way.
-    pub(crate) names: Vec<String>,
-    /// How the asked name stood before this answer.
+    pub(crate) names: Arc<[String]>,
+    /// Once somebody asks for that address.
+    pub(crate) standing: Option<Box<Standing>>,
+}
+
+/// How an answer stood before it came.
+#[derive(Clone, Debug)]
+pub(crate) struct Standing {
+    pub(crate) environment: EnvironmentId,
+    /// The docker host that the client belongs to, else the client.
+    pub(crate) client: IpAddr,
+    /// The asked name.
     pub(crate) name: Answer,
-    /// How "this name has this address" stood before this answer.
+    /// "This name has this address".
     pub(crate) mapping: Answer,
 }
 
 /// DNS answers by address, within limits; the address that was named first is forgotten first.
 #[derive(Debug, Default)]
 pub(crate) struct NameTable {
-    by_address: BTreeMap<IpAddr, Vec<NameRecord>>,
+    by_address: HashMap<IpAddr, Vec<NameRecord>, Keyed>,
     order: VecDeque<IpAddr>,
 }
 
@@ -37,7 +50,7 @@ impl NameTable {
     pub(crate) fn insert(
         &mut self,
         ip: IpAddr,
-        record: NameRecord,
+        mut record: NameRecord,
         limits: &Limits,
         counters: &mut Counters,
     ) {
@@ -45,12 +58,15 @@ impl NameTable {
             self.order.push_back(ip);
             Vec::new()
         });
-        let same = |r: &&mut NameRecord| {
-            r.client == record.client && r.names.first() == record.names.first()
-        };
+        let asked = record.names.first();
+        let same = |r: &&mut NameRecord| r.client == record.client && r.names.first() == asked;
         if let Some(known) = records.iter_mut().find(same) {
             known.merge(record);
         } else if records.len() < limits.names_per_address {
+            // Many ask for the same.
+            if let Some(known) = records.iter().find(|known| known.names == record.names) {
+                record.names = Arc::clone(&known.names);
+            }
             records.push(record);
         } else {
             counters.names_lost += 1;
@@ -62,20 +78,49 @@ impl NameTable {
         }
     }
 
+    /// Answers for that address of which nobody has asked yet how they stood.
+    pub(crate) fn unsettled(&mut self, ip: IpAddr) -> impl Iterator<Item = &mut NameRecord> {
+        let records = self.by_address.get_mut(&ip);
+        records.into_iter().flatten().filter(|record| record.standing.is_none())
+    }
+
     /// Answers for that address in that environment.
     pub(crate) fn of(
         &self,
         environment: EnvironmentId,
         ip: IpAddr,
-    ) -> impl Iterator<Item = &NameRecord> {
+    ) -> impl Iterator<Item = Settled<'_>> {
         let records = self.by_address.get(&ip.to_canonical());
-        records.into_iter().flatten().filter(move |r| r.environment == environment)
+        let settled = records.into_iter().flatten().filter_map(NameRecord::settled);
+        settled.filter(move |settled| settled.standing.environment == environment)
     }
 }
 
+/// An answer of which it is known how it stood.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settled<'a> {
+    pub(crate) at: Timestamp,
+    pub(crate) last: Timestamp,
+    pub(crate) names: &'a [String],
+    pub(crate) standing: &'a Standing,
+}
+
 impl NameRecord {
-    /// The earliest answer counts: what was asked of the store then was asked before anything was
-    /// recorded.
+    pub(crate) const fn new(
+        client: IpAddr,
+        tag: NetworkTag,
+        at: Timestamp,
+        names: Arc<[String]>,
+    ) -> Self {
+        Self { client, tag, at, last: at, names, standing: None }
+    }
+
+    fn settled(&self) -> Option<Settled<'_>> {
+        let standing = self.standing.as_deref()?;
+        Some(Settled { at: self.at, last: self.last, names: &self.names, standing })
+    }
+
+    /// The earliest answer counts.
     fn merge(&mut self, other: Self) {
         let last = self.last.max(other.last);
         if other.at < self.at {

@@ -41,7 +41,10 @@ struct Rest<M> {
 impl<M: Memory> Pipeline<M> {
     /// A run that asks and tells `memory`; facts are recorded as `how`.
     pub(crate) fn new(settings: Settings, memory: M, how: How, secrets: Secrets) -> Self {
-        let detector = Detector::new(settings.policy.clone(), settings.environments.clone());
+        let mut detector = Detector::new(settings.policy.clone(), settings.environments.clone());
+        if how == How::Learned {
+            detector = detector.asking_at_once();
+        }
         let docker_ports = DockerPorts(settings.policy.docker_ports.clone());
         let limits = Limits { docker_ports, ..Limits::default() };
         let learner = Learner::new(settings.environments.clone());
@@ -75,7 +78,7 @@ impl<M: Memory> Pipeline<M> {
             None => (now, now),
         });
         let Self { engine, rest, .. } = self;
-        engine.push(frame, &mut |observation| rest.observe(&observation, each));
+        engine.push(frame, &mut |observation| rest.observe(observation, each));
     }
 
     /// Takes in lines of a TLS key log.
@@ -91,7 +94,7 @@ impl<M: Memory> Pipeline<M> {
     /// End of input: the case, and the memory back.
     pub(crate) fn finish(mut self, each: &mut dyn FnMut(&str, &Observation)) -> Outcome<M> {
         let Self { engine, rest, .. } = &mut self;
-        engine.finish(&mut |observation| rest.observe(&observation, each));
+        engine.finish(&mut |observation| rest.observe(observation, each));
         let Rest { detector, memory, anomalies, .. } = rest;
         let mut case = Case { anomalies: std::mem::take(anomalies), ..Case::default() };
         detector.finish(memory, &mut |judgement| case.take(judgement));
@@ -121,15 +124,16 @@ pub(crate) struct Outcome<M> {
 }
 
 impl<M: Memory> Rest<M> {
-    /// The detector asks before the learner tells, so that nothing is known by its own arrival.
-    fn observe(&mut self, observation: &Observation, each: &mut dyn FnMut(&str, &Observation)) {
+    /// What the learner tells makes nothing known by its own arrival: the memory answers as of before
+    /// the time asked about. A baseline counts for all times, so there the detector goes first.
+    fn observe(&mut self, observation: Observation, each: &mut dyn FnMut(&str, &Observation)) {
         let Self { detector, learner, memory, how, settings, watched, anomalies } = self;
-        if let Some((ip, tag)) = owner(observation) {
+        if let Some((ip, tag)) = owner(&observation) {
             let environment = settings.environments.of(ip, tag);
             watch(watched, memory, environment, observation.at);
-            each(environment, observation);
+            each(environment, &observation);
         } else {
-            each("", observation);
+            each("", &observation);
         }
         if let ObservationBody::Anomaly(anomaly) = &observation.body
             && anomalies.len() < ANOMALIES
@@ -141,8 +145,13 @@ impl<M: Memory> Rest<M> {
                 body: anomaly.clone(),
             });
         }
+        if *how == How::Learned {
+            detector.push(observation.clone(), memory, &mut |_| {});
+            learner.push(&observation, &mut |fact| memory.record(&fact, *how));
+            return;
+        }
+        learner.push(&observation, &mut |fact| memory.record(&fact, *how));
         detector.push(observation, memory, &mut |_| {});
-        learner.push(observation, &mut |fact| memory.record(&fact, *how));
     }
 }
 

@@ -469,7 +469,7 @@ pub fn run_with(
     let mut detector = Detector::new(policy, environments);
     let mut store = store.clone();
     for observation in observations {
-        detector.push(observation, &mut store, &mut |told| {
+        detector.push(observation.clone(), &mut store, &mut |told| {
             panic!("nothing is told before the end: {told:?}")
         });
     }
