@@ -42,6 +42,8 @@ pub struct Reader {
     decrypted: bool,
     /// Are TLS records to be told of?
     tell_records: bool,
+    /// Are ALPN and JA4 of hellos asked for?
+    fingerprints: bool,
 }
 
 /// Whose connection it is.
@@ -95,17 +97,19 @@ impl Reader {
             decrypt: false,
             decrypted: false,
             tell_records: false,
+            fingerprints: false,
         }
     }
 
     /// A reader for what is said inside TLS on a connection.
-    pub(crate) fn inside_tls(ends: Ends, tunnels: u32, out: &Out<'_>) -> Self {
+    pub(crate) fn inside_tls(ends: Ends, tunnels: u32, fingerprints: bool, out: &Out<'_>) -> Self {
         let Ends { flow, opener, responder } = ends;
         Self {
             via: out.via.map(|(target, kind)| Box::new((target.to_owned(), kind))),
             tunnels: tunnels.saturating_add(1),
             decrypt: true,
             decrypted: true,
+            fingerprints,
             ..Self::new(flow, opener, responder, Protocol::TCP, *out.limits)
         }
     }
@@ -120,6 +124,11 @@ impl Reader {
     /// wants all of it. To be called before any bytes.
     pub const fn tell_records(&mut self) {
         self.tell_records = true;
+    }
+
+    /// Asks for the ALPN and JA4 of TLS clients, which take time. To be called before any bytes.
+    pub const fn fingerprint(&mut self) {
+        self.fingerprints = true;
     }
 
     /// Set where the secrets of this TLS client would open what comes next. To be asked after each
@@ -159,6 +168,13 @@ impl Reader {
 
     /// TCP payload of one direction, in order.
     pub fn data(&mut self, direction: Direction, bytes: &[u8], sink: &mut dyn FnMut(Event<'_>)) {
+        let next = match &self.level {
+            Level::Probing(probing) if self.closed == [false; 2] => probing.at_once(direction, bytes),
+            _ => None,
+        };
+        if let Some(next) = next {
+            self.follow(Switch::new(next), sink);
+        }
         let (level, mut out) = self.split(sink);
         if let Some(switch) = level.data(direction, bytes, &mut out) {
             self.follow(switch, sink);
@@ -291,6 +307,9 @@ impl Reader {
             }
             Next::Tls => {
                 let mut tls = Tls::new(self.ends, self.tunnels, self.decrypt, &self.limits);
+                if self.fingerprints {
+                    tls.fingerprint();
+                }
                 if self.tell_records && self.tunnels == 0 {
                     tls.tell_records();
                 }

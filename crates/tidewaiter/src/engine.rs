@@ -112,6 +112,8 @@ struct Rest {
     host_macs: HashSet<MacAddress>,
     anomalies: u64,
     docker_ports: DockerPorts,
+    /// Are ALPN and JA4 of all TLS clients told?
+    fingerprints: bool,
     keys: KeyLog,
     await_keys: bool,
     /// Since closed connections that wait were looked at.
@@ -138,6 +140,7 @@ impl Engine {
                 host_macs: HashSet::new(),
                 anomalies: 0,
                 docker_ports: limits.docker_ports,
+                fingerprints: false,
                 keys: KeyLog::default(),
                 await_keys: false,
                 keys_came: false,
@@ -176,6 +179,11 @@ impl Engine {
     /// as far as there is room.
     pub const fn await_keys(&mut self) {
         self.rest.await_keys = true;
+    }
+
+    /// Tells ALPN and JA4 of every TLS client, and not of those of Docker APIs only. Takes time.
+    pub const fn fingerprint(&mut self) {
+        self.rest.fingerprints = true;
     }
 
     /// End of input: everything that is still open is told.
@@ -373,6 +381,10 @@ impl Rest {
         let ports = &self.docker_ports.0;
         if ports.contains(&flow.responder.port) || ports.contains(&flow.opener.port) {
             reader.tell_records();
+            reader.fingerprint();
+        }
+        if self.fingerprints {
+            reader.fingerprint();
         }
         reader
     }
@@ -425,7 +437,7 @@ impl Rest {
     /// What is on a port of the client's says nothing.
     fn shape(&self, flow: &Flow<Tracked>, hello: &TlsHello) -> Option<Box<ShapeMeter>> {
         let TlsHello { client, server, ja4, .. } = hello;
-        let meter = || ShapeMeter::new(flow.id, *client, *server, flow.tag, Some(ja4.clone()));
+        let meter = || ShapeMeter::new(flow.id, *client, *server, flow.tag, ja4.clone());
         self.docker_ports.0.contains(&server.port).then(|| Box::new(meter()))
     }
 

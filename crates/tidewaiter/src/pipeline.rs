@@ -86,6 +86,11 @@ impl<M: Memory> Pipeline<M> {
         self.engine.keys(lines);
     }
 
+    /// Everything is going to be printed.
+    pub(crate) const fn fingerprint(&mut self) {
+        self.engine.fingerprint();
+    }
+
     /// Lines may come later than the packets that they are for.
     pub(crate) const fn await_keys(&mut self) {
         self.engine.await_keys();

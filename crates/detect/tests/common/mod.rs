@@ -351,7 +351,7 @@ pub fn hello(flow: u64, server: &str, sni: &str, when: f64) -> Observation {
         server: endpoint(server, 443),
         sni: Some(sni.to_owned()),
         alpn: Vec::new(),
-        ja4: String::new(),
+        ja4: None,
         version: None,
         quic: false,
     };

@@ -21,6 +21,8 @@ pub(super) struct Hellos {
     client_direction: Option<Direction>,
     server: Option<(Direction, Option<String>)>,
     told: bool,
+    /// Are ALPN and JA4 asked for?
+    fingerprints: bool,
     suite: Option<Suite>,
 }
 
@@ -33,8 +35,18 @@ impl Hellos {
             client_direction: None,
             server: None,
             told: false,
+            fingerprints: false,
             suite: None,
         }
+    }
+
+    /// ALPN and JA4 are asked for.
+    pub(super) const fn fingerprint(&mut self) {
+        self.fingerprints = true;
+    }
+
+    pub(super) const fn fingerprints(&self) -> bool {
+        self.fingerprints
     }
 
     pub(super) const fn client_direction(&self) -> Option<Direction> {
@@ -55,13 +67,16 @@ impl Hellos {
         let Some(slot) = self.directions.get_mut(direction.index()) else {
             return;
         };
-        let Some(handshake) = slot else {
+        let Some(mut handshake) = slot.take() else {
             return;
         };
         match handshake.push(bytes, length(out.limits.hello_bytes)) {
-            Message::More => return,
+            Message::More => {
+                *slot = Some(handshake);
+                return;
+            }
             Message::Whole(kind, body) => {
-                let known = self.hello(direction, kind, &body);
+                let known = self.hello(direction, kind, body);
                 if !known {
                     out.anomaly(AnomalyKind::TlsMalformed);
                 }
@@ -95,10 +110,11 @@ impl Hellos {
     fn hello(&mut self, direction: Direction, kind: u8, body: &[u8]) -> bool {
         match kind {
             1 => {
-                let Some(hello) = ClientHello::parse(body) else {
+                let Some(mut hello) = ClientHello::parse(body) else {
                     return false;
                 };
                 let (client, server) = self.ends.sender_and_receiver(direction);
+                let fingerprints = self.fingerprints;
                 self.client_direction = Some(direction);
                 self.client = Some((
                     direction,
@@ -106,9 +122,9 @@ impl Hellos {
                         flow: self.ends.flow,
                         client,
                         server,
-                        sni: hello.sni.clone(),
-                        alpn: hello.alpn_names(),
-                        ja4: ja4::fingerprint(&hello),
+                        sni: hello.sni.take(),
+                        alpn: if fingerprints { hello.alpn_names() } else { Vec::new() },
+                        ja4: fingerprints.then(|| ja4::fingerprint(&hello)),
                         version: None,
                         quic: false,
                     },

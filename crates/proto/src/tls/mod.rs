@@ -54,6 +54,11 @@ impl Tls {
         }
     }
 
+    /// ALPN and JA4 are asked for.
+    pub(crate) const fn fingerprint(&mut self) {
+        self.hellos.fingerprint();
+    }
+
     /// Records are told of while they are not decrypted.
     pub(crate) fn tell_records(&mut self) {
         self.meter = Some(Box::default());
@@ -135,11 +140,13 @@ impl Tls {
         out: &mut Out<'_>,
         act: impl FnOnce(&mut Decryption, &mut dyn FnMut(Piece<'_>)),
     ) {
+        let fingerprints = self.hellos.fingerprints();
         let Self { ends, decryption, inner, tunnels, .. } = self;
         let Some(own) = decryption else { return };
         act(own, &mut |piece| {
-            let inner =
-                inner.get_or_insert_with(|| Box::new(Reader::inside_tls(*ends, *tunnels, out)));
+            let inner = inner.get_or_insert_with(|| {
+                Box::new(Reader::inside_tls(*ends, *tunnels, fingerprints, out))
+            });
             inner.inside(out, |inner, sink| match piece {
                 Piece::Data(direction, bytes) => inner.data(direction, bytes, sink),
                 Piece::Gap(direction, len) => inner.gap(direction, len, sink),
