@@ -9,10 +9,9 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
-use tw_model::{Connection, MacAddress};
+use tw_model::{Connection, KeyedHash, MacAddress};
 
 use crate::environment::{EnvironmentId, Environments};
-use crate::hash::Keyed;
 use crate::policy::{Counters, Limits};
 
 /// An address in an environment.
@@ -21,8 +20,8 @@ pub(crate) type HostAddress = (EnvironmentId, IpAddr);
 /// Addresses by link-layer address.
 #[derive(Debug, Default)]
 pub(crate) struct LinkTable {
-    by_mac: HashMap<MacAddress, Neighbour, Keyed>,
-    by_ip: HashMap<IpAddr, Vec<MacAddress>, Keyed>,
+    by_mac: HashMap<MacAddress, Neighbour, KeyedHash>,
+    by_ip: HashMap<IpAddr, Vec<MacAddress>, KeyedHash>,
     pairs: usize,
 }
 

@@ -10,13 +10,12 @@ use std::net::IpAddr;
 
 use tw_model::{
     ApiCall, Build, Connection, ConnectionState, FlowId, Frontend, HttpExchange, ImageCreation,
-    NameAnswer, Observation, ObservationBody, Opener, Outcome, RegistryAction, RegistryVerb,
+    KeyedHash, NameAnswer, Observation, ObservationBody, Opener, Outcome, RegistryAction, RegistryVerb,
     RegistryVia, Timestamp, TlsHello, Via,
 };
 
 use crate::destination::is_download;
 use crate::environment::{EnvironmentId, Environments};
-use crate::hash::Keyed;
 use crate::host::{HostAddress, is_unicast};
 use crate::names::{HostList, host_of, names_of, normalised, tenant_of};
 use crate::rules::repository_of;
@@ -30,13 +29,13 @@ pub struct Learner {
     multi_tenant: HostList,
     lessons: Lessons,
     /// Names by address and by who asked.
-    names: HashMap<HostAddress, Vec<(IpAddr, Box<str>)>, Keyed>,
+    names: HashMap<HostAddress, Vec<(IpAddr, Box<str>)>, KeyedHash>,
     /// The addresses that have names, the oldest first.
     named: VecDeque<HostAddress>,
     /// Who answers DNS: its own questions are those of the hosts that ask it.
-    resolvers: HashSet<HostAddress, Keyed>,
+    resolvers: HashSet<HostAddress, KeyedHash>,
     /// Daemons are watched hosts even outside every network.
-    daemons: HashSet<HostAddress, Keyed>,
+    daemons: HashSet<HostAddress, KeyedHash>,
 }
 
 /// What is pending of one connection.
@@ -53,7 +52,7 @@ struct Lesson {
 /// Lessons by connection.
 #[derive(Debug, Default)]
 struct Lessons {
-    flows: HashMap<FlowId, Lesson, Keyed>,
+    flows: HashMap<FlowId, Lesson, KeyedHash>,
     /// Connections that had lessons, the oldest first.
     begun: VecDeque<FlowId>,
     /// Connections that ended, the latest last.

@@ -21,7 +21,6 @@ mod detector;
 mod draft;
 mod environment;
 mod freshness;
-mod hash;
 mod host;
 mod image;
 mod incident;

@@ -5,11 +5,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde::Deserialize;
-use tw_model::{NameAnswer, NetworkTag, Timestamp};
+use tw_model::{KeyedHash, NameAnswer, NetworkTag, Timestamp};
 
 use crate::Answer;
 use crate::environment::EnvironmentId;
-use crate::hash::Keyed;
 use crate::policy::{Counters, Limits};
 
 /// One DNS answer for one address.
@@ -42,7 +41,7 @@ pub(crate) struct Standing {
 /// DNS answers by address, within limits; the address that was named first is forgotten first.
 #[derive(Debug, Default)]
 pub(crate) struct NameTable {
-    by_address: HashMap<IpAddr, Vec<NameRecord>, Keyed>,
+    by_address: HashMap<IpAddr, Vec<NameRecord>, KeyedHash>,
     order: VecDeque<IpAddr>,
 }
 

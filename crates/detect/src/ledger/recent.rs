@@ -7,9 +7,8 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use tw_model::{Connection, Evidence, FlowId, HttpExchange, Timestamp, TlsHello};
+use tw_model::{Connection, Evidence, FlowId, HttpExchange, KeyedHash, Timestamp, TlsHello};
 
-use crate::hash::Keyed;
 use crate::sighting::{Exchange, MAX_EVIDENCE};
 
 /// What was told of one connection.
@@ -28,7 +27,7 @@ pub(super) struct Told {
 pub(super) struct Recent {
     told: VecDeque<Told>,
     /// Numbers of connections, counted from the first ever.
-    numbers: HashMap<FlowId, u64, Keyed>,
+    numbers: HashMap<FlowId, u64, KeyedHash>,
     /// Number of the oldest that is here.
     oldest: u64,
 }

@@ -6,9 +6,9 @@ use std::sync::LazyLock;
 
 /// Makes hashers of one key.
 #[derive(Clone, Debug)]
-pub(crate) struct Keyed(ahash::RandomState);
+pub struct KeyedHash(ahash::RandomState);
 
-impl Default for Keyed {
+impl Default for KeyedHash {
     fn default() -> Self {
         static KEYS: LazyLock<[u64; 4]> = LazyLock::new(|| {
             [0_u8, 1, 2, 3].map(|key| std::hash::RandomState::new().hash_one(key))
@@ -18,7 +18,7 @@ impl Default for Keyed {
     }
 }
 
-impl BuildHasher for Keyed {
+impl BuildHasher for KeyedHash {
     type Hasher = ahash::AHasher;
 
     fn build_hasher(&self) -> Self::Hasher {
