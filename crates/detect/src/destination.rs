@@ -34,6 +34,8 @@ pub(crate) struct Contact<'a> {
     pub(crate) via_proxy: Option<String>,
     pub(crate) exchanges: Vec<&'a Exchange>,
     pub(crate) registry: Registry,
+    /// An unfamiliar registry under a listed name that DNS does not bear out.
+    pub(crate) claimed: Option<Claimed>,
     pub(crate) freshness: Freshness,
     /// A known name by the strict rule: DNS had given it this address before.
     pub(crate) name_is_known: bool,
@@ -60,6 +62,14 @@ struct Endpoints {
     registries: BTreeSet<(IpAddr, u16)>,
     /// A proxy's: what cannot be read there hides its destination.
     proxies: BTreeSet<(EnvironmentId, (IpAddr, u16))>,
+}
+
+/// A listed name that a client gave a registry, and that is not believed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Claimed {
+    pub(crate) name: String,
+    /// DNS gave the address other names; else no answer for it was seen.
+    pub(crate) contradicted: bool,
 }
 
 /// What contacts are read out of.
@@ -189,6 +199,8 @@ impl<'a> Reading<'_, 'a> {
         if self.is_opaque_proxy(environment, c, sighting, &names, endpoints) {
             caveats.insert(Caveat::Proxied);
         }
+        let claim = || self.listed_claim(c.responder.port, &records, sighting);
+        let claimed = if registry == Registry::Unfamiliar { claim() } else { None };
         contacts.push(Contact {
             flow,
             host,
@@ -201,6 +213,7 @@ impl<'a> Reading<'_, 'a> {
             via_proxy: None,
             exchanges,
             registry,
+            claimed,
             freshness,
             name_is_known,
             multi_tenant,
@@ -244,6 +257,7 @@ impl<'a> Reading<'_, 'a> {
                 names,
                 via_proxy: Some(c.responder.to_string()),
                 registry: self.registry_by_name(&name, port, spoken),
+                claimed: None,
                 exchanges,
                 freshness,
                 name_is_known: false,
@@ -311,6 +325,16 @@ impl<'a> Reading<'_, 'a> {
             (true, false) => Registry::Unfamiliar,
             (false, _) => Registry::No,
         }
+    }
+
+    fn listed_claim(
+        &self,
+        port: u16,
+        records: &[Settled<'_>],
+        sighting: &Sighting,
+    ) -> Option<Claimed> {
+        let listed = claimed(sighting).find(|asked| self.is_listed(&asked.name, Some(port)))?;
+        Some(Claimed { name: listed.name.clone(), contradicted: !records.is_empty() })
     }
 
     /// Was the daemon just asked for an image from there, and is it on no list?

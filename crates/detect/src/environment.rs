@@ -107,12 +107,34 @@ impl Environment {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct EnvironmentId(usize);
 
+/// Whose flow records are taken.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ExporterList {
+    /// Anybody's; only those of exporters inside an environment teach.
+    #[default]
+    Anybody,
+    /// Only theirs, and they all teach.
+    Only(Vec<Network>),
+}
+
+impl ExporterList {
+    /// Are records of this exporter looked at?
+    #[must_use]
+    pub fn takes(&self, ip: IpAddr) -> bool {
+        match self {
+            Self::Anybody => true,
+            Self::Only(list) => list.iter().any(|network| network.contains(ip)),
+        }
+    }
+}
+
 /// All environments. There is always one called `default`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Environments {
     list: Vec<Environment>,
     default: usize,
     aliases: BTreeMap<(usize, IpAddr), IpAddr>,
+    exporters: ExporterList,
 }
 
 impl Default for Environments {
@@ -133,7 +155,7 @@ impl Environments {
             });
             list.len().saturating_sub(1)
         });
-        Self { list, default, aliases: BTreeMap::new() }
+        Self { list, default, aliases: BTreeMap::new(), exporters: ExporterList::Anybody }
     }
 
     /// Says that `alias` is another address of the docker host `host`, both in environment `name`.
@@ -141,6 +163,26 @@ impl Environments {
     pub fn add_alias(&mut self, name: &str, alias: IpAddr, host: IpAddr) {
         if let Some(index) = self.list.iter().position(|e| e.name == name) {
             self.aliases.insert((index, alias.to_canonical()), host.to_canonical());
+        }
+    }
+
+    /// Says whose flow records are taken.
+    pub fn set_exporters(&mut self, exporters: ExporterList) {
+        self.exporters = exporters;
+    }
+
+    /// Whose flow records are taken.
+    #[must_use]
+    pub const fn exporters(&self) -> &ExporterList {
+        &self.exporters
+    }
+
+    /// May records of this exporter teach what is known in that environment? A datagram from
+    /// elsewhere says nothing of what happened here, unless the operator says so.
+    pub(crate) fn may_teach(&self, id: EnvironmentId, exporter: IpAddr) -> bool {
+        match &self.exporters {
+            ExporterList::Anybody => self.has(id, exporter),
+            list @ ExporterList::Only(_) => list.takes(exporter),
         }
     }
 

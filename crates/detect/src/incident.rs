@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use tw_model::{
-    ApiCall, AppProtocol, Build, Caveat, ContainerAction, ContainerEvent, Incident, Outcome, Route,
-    Rule, TimelineEntry, Timestamp,
+    ApiCall, AppProtocol, Build, Caveat, ContainerAction, ContainerEvent, DeployKind, Incident,
+    Outcome, Route, Rule, TimelineEntry, Timestamp,
 };
 
 use crate::account::about;
@@ -16,16 +16,18 @@ use crate::freshness::Level;
 use crate::ledger::Held;
 use crate::maker::{Maker, Source};
 use crate::scene::Scene;
-use crate::text::{bytes, list, printable, stable_id};
+use crate::session::Sessions;
+use crate::text::{bytes, list, printable};
 use crate::window::Owner;
 
 /// Gives each draft its incident, and returns the incidents in the order of their start.
 pub(crate) fn incidents(scene: &Scene<'_>, drafts: &mut [Draft]) -> Vec<Incident> {
     let groups = grouped(scene, drafts);
+    let mut sessions = Sessions::new(scene);
     let mut incidents = Vec::new();
     for group in groups {
-        let Some(first) = group.first().and_then(|i| drafts.get(*i)) else { continue };
-        let id = stable_id("i-", &[&first.finding.environment, &first.finding.id]);
+        let members: Vec<&Draft> = group.iter().filter_map(|i| drafts.get(*i)).collect();
+        let Some(id) = sessions.incident_id(scene, &members) else { continue };
         for index in &group {
             if let Some(draft) = drafts.get_mut(*index) {
                 draft.finding.incident.clone_from(&id);
@@ -187,7 +189,9 @@ impl Timeline<'_, '_> {
         let mut alike: BTreeMap<String, Vec<TimelineEntry>> = BTreeMap::new();
         for held in calls.flatten() {
             let call = &held.value;
-            let told = is_told(call.route) && self.is_in(call.started);
+            let told = is_told(call.route)
+                && self.is_in(call.started)
+                && !self.scene.ledger.containers.contains_key(&call.id);
             if told && self.is_here(held.environment, call.daemon.ip) {
                 let entry = call_entry(call);
                 alike.entry(entry.text.clone()).or_default().push(entry);
@@ -385,19 +389,32 @@ fn build_words(build: &Build) -> String {
     text
 }
 
+/// A plugin from a registry.
+fn is_installed(event: &ContainerEvent) -> bool {
+    event.kind == DeployKind::Plugin && event.image.is_some()
+}
+
+/// A start asks for nothing that the creation did not; an update may.
+fn tells_risks(event: &ContainerEvent) -> bool {
+    let asks = event.action == ContainerAction::Create || event.kind == DeployKind::Service;
+    asks && !event.risks.is_empty()
+}
+
 fn container_entry(title: &str, held: &Held<ContainerEvent>) -> TimelineEntry {
     let event = &held.value;
     let verb = match event.action {
+        ContainerAction::Create if is_installed(event) => "installed",
         ContainerAction::Create => "created",
+        ContainerAction::Start if event.kind == DeployKind::Service => "updated",
         ContainerAction::Start => "started",
         ContainerAction::Exec => "executed a command in",
         ContainerAction::Copy => "copied files into",
         ContainerAction::Stop => "stopped",
         ContainerAction::Remove => "removed",
     };
-    let mut text = format!("{} {verb} container {title}", event.client);
+    let mut text = format!("{} {verb} {title}", event.client);
     match event.action {
-        ContainerAction::Create if !event.risks.is_empty() => {
+        ContainerAction::Create | ContainerAction::Start if tells_risks(event) => {
             let risks: Vec<&str> = event.risks.iter().map(|risk| risk.phrase()).collect();
             text.push_str(&format!(", with {}", list(&risks, 8)));
         }

@@ -125,6 +125,7 @@ impl Learner {
             ObservationBody::Container(_)
             | ObservationBody::FlowRecord(_)
             | ObservationBody::TlsShape(_)
+            | ObservationBody::ClientAuth(_)
             | ObservationBody::Anomaly(_) => {}
         }
     }
@@ -134,11 +135,10 @@ impl Learner {
             || self.daemons.contains(&(environment, ip.to_canonical()))
     }
 
-    /// Records teach only if all who exported them stand inside: a datagram from elsewhere says
-    /// nothing of what happened here.
+    /// Records teach only if all who exported them may.
     fn may_tell(&self, environment: EnvironmentId, c: &Connection) -> bool {
         let mut exporters = c.exported.iter().flat_map(|exported| &exported.exporters);
-        exporters.all(|ip| self.environments.has(environment, *ip))
+        exporters.all(|ip| self.environments.may_teach(environment, *ip))
     }
 
     fn connection(&mut self, c: &Connection, sink: &mut dyn FnMut(Fact<'_>)) {

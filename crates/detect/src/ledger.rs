@@ -179,7 +179,9 @@ impl Ledger {
                     self.build(build, evidence, policy, &mut inquiry);
                 }
             }
-            ObservationBody::FlowRecord(_) | ObservationBody::Anomaly(_) => {}
+            ObservationBody::ClientAuth(_)
+            | ObservationBody::FlowRecord(_)
+            | ObservationBody::Anomaly(_) => {}
         }
         self.forget(policy, &mut inquiry);
         self.counters.questions += inquiry.count;

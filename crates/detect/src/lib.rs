@@ -34,6 +34,7 @@ mod policy;
 mod rules;
 mod scene;
 mod seen;
+mod session;
 mod severity;
 mod shape;
 mod sighting;
@@ -41,8 +42,10 @@ mod text;
 mod transfer;
 mod window;
 
-pub use detector::{Detector, Judgement};
-pub use environment::{Environment, Environments, Network, NotANetwork, private_networks};
+pub use detector::{Detector, Judgement, Reviewed};
+pub use environment::{
+    Environment, Environments, ExporterList, Network, NotANetwork, private_networks,
+};
 pub use learner::Learner;
 pub use policy::{Counters, Limits, Policy};
 pub use seen::{Answer, Fact, Key, Knowledge, Seen};

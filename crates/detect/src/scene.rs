@@ -231,6 +231,16 @@ impl<'a> Scene<'a> {
         }
     }
 
+    /// What this call deployed, where it is no container of an image that was built here.
+    pub(crate) fn life_of_call(&self, call: CallId) -> Option<Owner> {
+        let event = &self.ledger.containers.get(&call)?.value;
+        let index = self.lives_by_client.get(&event.client)?.iter().find(|index| {
+            let life = self.lives.get(**index);
+            life.is_some_and(|life| life.events.iter().any(|held| held.value.call == call))
+        })?;
+        Some(Owner::Life(*index))
+    }
+
     pub(crate) fn maker(&self, owner: Owner) -> Option<&Maker<'a>> {
         maker_of(&self.makers, owner)
     }
@@ -283,7 +293,7 @@ fn life_view<'a>(life: &Life<'a>, phase: Phase, at: Timestamp) -> Option<OwnerVi
     let begun = |e: &&&Held<tw_model::ContainerEvent>| e.value.started <= at;
     let matching = life.events.iter().rev().filter(begun).find(|e| e.value.action == wanted);
     let held = matching.copied().or_else(|| life.first())?;
-    let what = if phase == Phase::Exec { "an exec in container" } else { "a run of container" };
+    let what = if phase == Phase::Exec { "an exec in" } else { "a run of" };
     Some(OwnerView {
         environment: held.environment,
         daemon: held.value.daemon,

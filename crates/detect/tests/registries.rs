@@ -119,5 +119,5 @@ fn a_payload_under_v2_is_a_download_all_the_same() {
 fn a_registry_without_any_trigger_is_no_finding() {
     let mut observations = pull("203.0.113.100", 5000, "203.0.113.100:5000");
     observations.push(call(CI, Route::Ping, 0.0));
-    assert!(run(&observations, &Store::baseline()).findings.is_empty());
+    assert!(run(&observations, &Store::baseline()).of_others().is_empty());
 }

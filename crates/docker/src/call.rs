@@ -15,6 +15,7 @@ use crate::registry::Tokens;
 use crate::remote::comparable;
 use crate::role::{RequestBody, Role};
 use crate::route::Target;
+use crate::software::SoftwareReader;
 use crate::summary::{Summary, literal, user_agent};
 
 /// What a call may use and change besides itself.
@@ -32,6 +33,7 @@ pub(crate) struct Call {
     api: ApiCall,
     proof: Proof,
     role: Role,
+    software: SoftwareReader,
     /// dockerd would redirect this spelling.
     unclean: bool,
     request_over: bool,
@@ -73,6 +75,7 @@ impl Call {
         api.path.clone_from(&target.path);
         api.api_version.clone_from(&target.version);
         api.user_agent = user_agent(head);
+        api.credentials = head.header("authorization").is_some();
         let proof = if turn.memory.is_daemon(api.daemon, api.tag) {
             Proof::Answer
         } else if recognise::is_docker_port(api.daemon.port)
@@ -91,6 +94,7 @@ impl Call {
             role.add_caveat(Caveat::Truncated);
         }
         let call = Self {
+            software: SoftwareReader::new(route, &target.path),
             unclean: target.unclean,
             request_over: false,
             fresh: Fresh { api: true, role: true },
@@ -139,6 +143,7 @@ impl Call {
             api,
             proof,
             role,
+            software: SoftwareReader::new(Route::Other, ""),
             unclean: false,
             request_over: true,
             fresh: Fresh::default(),
@@ -163,7 +168,7 @@ impl Call {
         if std::mem::replace(&mut self.request_over, true) {
             return;
         }
-        let body = self.role.request_end(turn.secrets);
+        let body = self.role.request_end(turn);
         if let Role::Container(call) = &self.role {
             call.announce(turn.memory);
         }
@@ -188,6 +193,7 @@ impl Call {
     /// RFC 9112 §4, and what the answer says about who answers.
     pub(crate) fn response_head(&mut self, head: &ResponseHead, turn: &mut Turn<'_>) {
         self.api.status = Some(head.status);
+        self.api.software = SoftwareReader::head(head);
         self.api.ended = turn.now;
         if head.extent != Extent::Whole {
             self.role.add_caveat(Caveat::Truncated);
@@ -205,6 +211,7 @@ impl Call {
     /// Bytes of the answer's body.
     pub(crate) fn response_body(&mut self, bytes: &[u8], now: Timestamp) {
         self.api.ended = now;
+        self.software.body(bytes);
         self.fresh.role |= self.role.response_body(bytes, now);
         self.recognise_answer();
     }
@@ -212,6 +219,7 @@ impl Call {
     /// Missing bytes of the answer's body.
     pub(crate) fn response_gap(&mut self, bytes: u64, now: Timestamp) {
         self.api.ended = now;
+        self.software.gap();
         self.role.response_gap(bytes, now);
     }
 
@@ -221,6 +229,13 @@ impl Call {
             self.api.ended = turn.now;
         }
         self.api.complete = end == BodyEnd::Complete;
+        match (self.api.route, self.software.end()) {
+            (Route::Network, Some(id)) => turn.memory.learn_host_network(self.host(), id),
+            (_, Some(version)) => {
+                self.api.software.get_or_insert_default().version = Some(version);
+            }
+            (_, None) => {}
+        }
         self.role.response_end(end, turn);
         self.recognise_answer();
         self.fresh = Fresh { api: true, role: true };
@@ -235,7 +250,10 @@ impl Call {
     /// Nothing more will come. `client_gone`: the connection was seen to end.
     pub(crate) fn over(&mut self, client_gone: bool, turn: &mut Turn<'_>) {
         self.request_end(turn);
+        // What might have belonged to another call does not.
+        let waited = self.only_gives();
         self.role.over(client_gone, turn);
+        self.fresh.role |= waited && !self.only_gives();
         self.recognise_answer();
         self.refute_stranger();
         turn.memory.stop_waiting(self.key());
@@ -277,6 +295,15 @@ impl Call {
     /// The build, if it is one.
     pub(crate) fn build_mut(&mut self) -> Option<&mut BuildCall> {
         if let Role::Build(build) = &mut self.role { Some(build) } else { None }
+    }
+
+    /// Its identity.
+    pub(crate) const fn id(&self) -> CallId {
+        self.api.id
+    }
+
+    fn only_gives(&self) -> bool {
+        matches!(&self.role, Role::Build(build) if build.only_gives())
     }
 
     /// The daemon's host.
@@ -345,7 +372,7 @@ impl Call {
         }
         match &self.role {
             Role::Plain => false,
-            Role::Build(build) => !build.was_not_taken(),
+            Role::Build(build) => !build.was_not_taken() && !build.only_gives(),
             Role::Creation(creation) => !creation.was_not_taken(),
             Role::Container(_) => status.is_none_or(|status| status < 300 || status == 304),
             Role::Transfer(_) => !status.is_some_and(|status| (300..400).contains(&status)),
@@ -377,6 +404,8 @@ fn blank_api(summary: &Summary, conn: &ConnFacts, now: Timestamp) -> ApiCall {
         path: String::new(),
         api_version: None,
         user_agent: None,
+        credentials: false,
+        software: None,
         status: None,
         certain: true,
         tls: conn.tls,

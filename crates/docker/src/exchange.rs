@@ -2,11 +2,11 @@
 
 use std::net::IpAddr;
 
-use tw_model::{Evidence, FlowId, Observation, ObservationBody};
+use tw_model::{CallId, Evidence, FlowId, Observation, ObservationBody};
 use tw_proto::{BodyEnd, HttpEvent, HttpEventKind, HttpVersion, RequestHead, ResponseHead};
 
 use crate::api::ConnFacts;
-use crate::build::BuildCall;
+use crate::build::{BuildCall, Upload};
 use crate::buildkit::{Synced, is_grpc};
 use crate::call::{Call, Turn};
 use crate::content::context::ContextFacts;
@@ -235,6 +235,18 @@ impl Exchange {
         let host = call.host();
         let session = call.build_mut()?.session()?.to_owned();
         Some((host, session))
+    }
+
+    /// The daemon's host, and how its build takes part in an upload.
+    pub(crate) fn upload(&mut self) -> Option<(HostKey, Upload)> {
+        let call = self.call.as_mut()?;
+        let host = call.host();
+        Some((host, call.build_mut()?.upload()?.clone()))
+    }
+
+    /// The call that it is.
+    pub(crate) fn call_id(&self) -> Option<CallId> {
+        self.call.as_ref().map(|call| call.id())
     }
 
     /// Files came through the session of its build.

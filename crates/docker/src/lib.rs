@@ -36,6 +36,7 @@ mod registry;
 mod remote;
 mod role;
 mod route;
+mod software;
 mod summary;
 
 pub use api::{Api, ConnFacts, Counters, Limits};

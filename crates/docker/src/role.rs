@@ -110,10 +110,12 @@ impl Role {
         }
     }
 
-    pub(crate) fn request_end(&mut self, secrets: Secrets) -> RequestBody {
+    pub(crate) fn request_end(&mut self, turn: &Turn<'_>) -> RequestBody {
         let (is_odd, odd) = match self {
             Self::Build(build) => (build.request_end(), RequestBody::OddContext),
-            Self::Container(call) => (call.request_end(secrets), RequestBody::OddJson),
+            Self::Container(call) => {
+                (call.request_end(turn.secrets, turn.memory), RequestBody::OddJson)
+            }
             Self::Plain | Self::Creation(_) | Self::Transfer(_) | Self::Answer(..) => {
                 return RequestBody::None;
             }

@@ -118,6 +118,11 @@ pub struct ApiCall {
     pub api_version: Option<String>,
     /// `User-Agent` as sent.
     pub user_agent: Option<String>,
+    /// The request carried an `Authorization` field. A Docker daemon looks at none: whether anybody
+    /// did is not said by it.
+    pub credentials: bool,
+    /// What the answer says of who gave it, where it says anything.
+    pub software: Option<Box<Software>>,
     /// Status of the final answer, where seen.
     pub status: Option<u16>,
     /// Does the answer, or the port together with the request, prove a Docker API?
@@ -130,4 +135,18 @@ pub struct ApiCall {
     pub ended: Timestamp,
     /// The end of the answer was seen.
     pub complete: bool,
+}
+
+/// What a daemon says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Software {
+    /// `Server` field of an answer, such as `Docker/20.10.24 (linux)`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
+    /// `Api-Version` field of an answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api_version: Option<String>,
+    /// Version in the body of an answer to `/version` or `/info`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
 }

@@ -24,6 +24,37 @@ pub enum ContainerAction {
     Remove,
 }
 
+/// What is deployed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeployKind {
+    /// A container.
+    #[default]
+    Container,
+    /// A service of a swarm: containers that the swarm makes, on any of its nodes.
+    Service,
+    /// A plugin of the daemon, which runs as root on its host.
+    Plugin,
+}
+
+impl DeployKind {
+    /// For a sentence: "container", "service", "plugin".
+    #[must_use]
+    pub const fn noun(self) -> &'static str {
+        match self {
+            Self::Container => "container",
+            Self::Service => "service",
+            Self::Plugin => "plugin",
+        }
+    }
+
+    /// Is it a container? What is none is said in the output.
+    #[must_use]
+    pub fn is_container(&self) -> bool {
+        *self == Self::Container
+    }
+}
+
 /// What is dangerous about a container, by its create call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -77,6 +108,9 @@ pub struct ContainerEvent {
     pub call: CallId,
     /// What was done.
     pub action: ContainerAction,
+    /// To what, where it is no container.
+    #[serde(skip_serializing_if = "DeployKind::is_container")]
+    pub kind: DeployKind,
     /// The daemon as it was called.
     pub daemon: Endpoint,
     /// The caller's address.

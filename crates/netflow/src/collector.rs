@@ -5,6 +5,7 @@ use tw_model::{Caveat, Connection, Evidence, FlowId, FlowRecord, Timestamp};
 use crate::conversation::Conversation;
 use crate::join::Join;
 use crate::piece::Key;
+use crate::state::{self, NotAState};
 use crate::{Counters, Datagram, Decoder, Limits, Usage};
 
 /// What the collector tells.
@@ -20,13 +21,15 @@ pub enum Told<'a> {
 ///
 /// Order of calls: any number of [`push`](Self::push) and [`advance`](Self::advance), then one
 /// [`finish`](Self::finish). A conversation is told once records of both directions are there, or
-/// one direction has waited long enough, again as more records come, and at last with `ended` set.
+/// one direction has waited long enough, again a while after more records came, and at last with `ended` set.
 #[derive(Debug)]
 pub struct Collector {
     limits: Limits,
-    decoder: Decoder,
-    join: Join,
+    pub(crate) decoder: Decoder,
+    pub(crate) join: Join,
     counters: Counters,
+    /// When datagrams were last dropped before they got here, by the collector's clock.
+    dropped: Option<Timestamp>,
 }
 
 impl Collector {
@@ -38,13 +41,22 @@ impl Collector {
             decoder: Decoder::new(limits),
             join: Join::new(),
             counters: Counters::default(),
+            dropped: None,
+        }
+    }
+
+    /// Datagrams were dropped on their way here, just now or shortly before: nobody knows of whom.
+    pub fn dropped(&mut self, count: u64, now: Timestamp) {
+        self.counters.dropped = self.counters.dropped.saturating_add(count);
+        if count > 0 {
+            self.dropped = Some(now);
         }
     }
 
     /// Takes one datagram. Never fails.
     pub fn push(&mut self, datagram: &Datagram<'_>, sink: &mut dyn FnMut(Told<'_>)) {
         let arrived = datagram.evidence.timestamp;
-        let Self { limits, decoder, join, counters } = self;
+        let Self { limits, decoder, join, counters, dropped } = self;
         let mut changed: Vec<(Key, FlowId)> = Vec::new();
         decoder.push(datagram, &mut |record, at| {
             sink(Told::Record(record, at));
@@ -52,31 +64,64 @@ impl Collector {
         });
         changed.sort_unstable_by_key(|(_, id)| *id);
         changed.dedup();
+        let teller = Teller { decoder, dropped: *dropped };
         for (key, id) in &changed {
             if let Some(conversation) = join.get(key, *id) {
-                tell(decoder, key, conversation, false, sink);
+                teller.tell(key, conversation, false, sink);
             }
         }
         join.trim(limits, counters, &mut |key, conversation, ended| {
-            tell(decoder, key, conversation, ended, sink);
+            teller.tell(key, conversation, ended, sink);
         });
         self.advance(arrived, sink);
     }
 
     /// Time passed: what has waited long enough is told.
     pub fn advance(&mut self, now: Timestamp, sink: &mut dyn FnMut(Told<'_>)) {
-        let Self { limits, decoder, join, .. } = self;
+        let Self { limits, decoder, join, dropped, .. } = self;
+        let teller = Teller { decoder, dropped: *dropped };
         join.advance(now, limits, &mut |key, conversation, ended| {
-            tell(decoder, key, conversation, ended, sink);
+            teller.tell(key, conversation, ended, sink);
         });
     }
 
     /// End of input: everything that is under way is told.
     pub fn finish(&mut self, sink: &mut dyn FnMut(Told<'_>)) {
-        let Self { decoder, join, .. } = self;
+        let Self { decoder, join, dropped, .. } = self;
+        let teller = Teller { decoder, dropped: *dropped };
         join.finish(&mut |key, conversation, ended| {
-            tell(decoder, key, conversation, ended, sink);
+            teller.tell(key, conversation, ended, sink);
         });
+    }
+
+    /// All that it knows and holds, for [`Self::restore`] in another run: templates, sampling and
+    /// numbers of each exporter, data sets that wait, and conversations under way. Cost: a pass over
+    /// all of it.
+    #[must_use]
+    pub fn save(&self) -> Vec<u8> {
+        state::save(&self.decoder, &self.join)
+    }
+
+    /// Takes back what was saved, within the limits, and tells what had been told, so that those who
+    /// listen know it again. Call it before the first [`Self::push`].
+    ///
+    /// # Errors
+    /// When it is no state, or cut off: then nothing is taken.
+    pub fn restore(
+        &mut self,
+        saved: &[u8],
+        sink: &mut dyn FnMut(Told<'_>),
+    ) -> Result<(), NotAState> {
+        let (decoder, join) = state::read(saved, &self.limits).ok_or(NotAState)?;
+        (self.decoder, self.join) = (decoder, join);
+        let Self { decoder, join, dropped, .. } = self;
+        let teller = Teller { decoder, dropped: *dropped };
+        let mut all: Vec<_> = join.all().filter(|(_, conversation)| conversation.told).collect();
+        all.sort_unstable_by_key(|(_, conversation)| conversation.id);
+        for (key, conversation) in all {
+            teller.tell(key, conversation, false, sink);
+        }
+        Ok(())
     }
 
     /// What was counted so far; data sets that still wait for their template count as lost.
@@ -88,6 +133,7 @@ impl Collector {
             repeated: self.counters.repeated,
             unjoined: self.counters.unjoined,
             conversations_lost: self.counters.conversations_lost,
+            dropped: self.counters.dropped,
             ..decoded
         }
     }
@@ -105,24 +151,37 @@ impl Collector {
     }
 }
 
-/// What was lost of an exporter's records since the conversation began may have been of it.
-fn tell(
-    decoder: &Decoder,
-    key: &Key,
-    conversation: &Conversation,
-    ended: bool,
-    sink: &mut dyn FnMut(Told<'_>),
-) {
-    let mut connection = conversation.connection(key, ended);
-    let Some(exported) = &mut connection.exported else { return };
-    for source in conversation.sources() {
-        let (gap, missing) = decoder.losses(source.exporter, (source.version, source.domain));
-        for (at, caveat) in [(gap, Caveat::ExporterGaps), (missing, Caveat::TemplatesMissing)] {
-            let since = at.is_some_and(|at| at >= conversation.first);
-            if since && !exported.caveats.contains(&caveat) {
-                exported.caveats.push(caveat);
+/// Tells conversations, with what may be missing of them.
+struct Teller<'a> {
+    decoder: &'a Decoder,
+    dropped: Option<Timestamp>,
+}
+
+impl Teller<'_> {
+    /// What was lost of an exporter's records since the conversation began may have been of it.
+    fn tell(
+        &self,
+        key: &Key,
+        conversation: &Conversation,
+        ended: bool,
+        sink: &mut dyn FnMut(Told<'_>),
+    ) {
+        let mut connection = conversation.connection(key, ended);
+        let Some(exported) = &mut connection.exported else { return };
+        for source in conversation.sources() {
+            let losses = self.decoder.losses(source.exporter, (source.version, source.domain));
+            let dropped = self.dropped.map(|at| self.decoder.exporters_time(source.exporter, at));
+            for (at, caveat) in [
+                (losses.0, Caveat::ExporterGaps),
+                (losses.1, Caveat::TemplatesMissing),
+                (dropped, Caveat::Drops),
+            ] {
+                let since = at.is_some_and(|at| at >= conversation.first);
+                if since && !exported.caveats.contains(&caveat) {
+                    exported.caveats.push(caveat);
+                }
             }
         }
+        sink(Told::Connection(Box::new(connection), conversation.evidence()));
     }
-    sink(Told::Connection(Box::new(connection), conversation.evidence()));
 }

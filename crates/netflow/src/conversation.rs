@@ -22,7 +22,9 @@ pub(crate) struct Conversation {
     pub(crate) touched: Timestamp,
     /// Was it told already?
     pub(crate) told: bool,
-    pieces: Vec<Piece>,
+    /// Did records come since it was told?
+    pub(crate) stale: bool,
+    pub(crate) pieces: Vec<Piece>,
 }
 
 /// All that one end sent, as the exporter with the most of it tells.
@@ -53,6 +55,7 @@ impl Conversation {
             last: piece.last,
             touched: arrived,
             told: false,
+            stale: false,
             pieces: vec![piece],
         }
     }

@@ -23,9 +23,9 @@ use crate::{Counters, fixed};
 pub(crate) struct Domain {
     pub(crate) used: Timestamp,
     pub(crate) told: Told,
-    templates: BTreeMap<u16, Template>,
-    held: Held,
-    sequence: Sequence,
+    pub(crate) templates: BTreeMap<u16, Template>,
+    pub(crate) held: Held,
+    pub(crate) sequence: Sequence,
     /// When records were last missing by the sequence numbers.
     pub(crate) last_gap: Option<Timestamp>,
     /// When a data set last had no template, and still has none.

@@ -14,12 +14,13 @@ pub(crate) type Tell<'a> = dyn FnMut(&Key, &Conversation, bool) + 'a;
 /// Conversations by their ends.
 #[derive(Debug)]
 pub(crate) struct Join {
-    by_key: HashMap<Key, Vec<Conversation>>,
+    pub(crate) by_key: HashMap<Key, Vec<Conversation>>,
     count: usize,
-    next_id: u64,
-    /// When a one-way record has waited long enough, and when a conversation is complete; both in
-    /// about the order of time.
+    pub(crate) next_id: u64,
+    /// When a one-way record has waited long enough, when what changed is told again, and when a
+    /// conversation is complete; all in about the order of time.
     waiting: VecDeque<(Timestamp, Key)>,
+    stale: VecDeque<(Timestamp, Key)>,
     lingering: VecDeque<(Timestamp, Key)>,
 }
 
@@ -30,12 +31,13 @@ impl Join {
             count: 0,
             next_id: FIRST_ID,
             waiting: VecDeque::new(),
+            stale: VecDeque::new(),
             lingering: VecDeque::new(),
         }
     }
 
-    /// Takes a record; returns whose conversation is worth telling now: both directions are there,
-    /// and the record says something new.
+    /// Takes a record; returns whose conversation is worth telling now, for both directions are there
+    /// for the first time. One that was told is told again a while after something new came.
     pub(crate) fn push(
         &mut self,
         record: &FlowRecord,
@@ -55,13 +57,24 @@ impl Join {
         counters.repeated += u64::from(!new);
         let list = self.by_key.get_mut(&key).filter(|_| new)?;
         let conversation = list.iter_mut().find(|c| c.has_room_for(&key, &piece))?;
-        conversation.told |= conversation.is_both_ways();
+        if conversation.told {
+            if !std::mem::replace(&mut conversation.stale, true) {
+                self.stale.push_back((arrived.plus(limits.tell_every), key));
+            }
+            return None;
+        }
+        conversation.told = conversation.is_both_ways();
         conversation.told.then_some((key, conversation.id))
     }
 
     /// How many conversations are under way.
     pub(crate) const fn len(&self) -> usize {
         self.count
+    }
+
+    /// All conversations under way, in no order.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&Key, &Conversation)> {
+        self.by_key.iter().flat_map(|(key, list)| list.iter().map(move |one| (key, one)))
     }
 
     /// A conversation under way.
@@ -74,6 +87,9 @@ impl Join {
         while self.count > limits.conversations && self.give_up_one(counters, tell) {}
         while self.waiting.len() > limits.conversations {
             self.waiting.pop_front();
+        }
+        while self.stale.len() > limits.conversations.saturating_mul(2) {
+            self.stale.pop_front();
         }
     }
 
@@ -103,6 +119,16 @@ impl Join {
             for conversation in self.by_key.get_mut(&key).into_iter().flatten() {
                 if !conversation.told && conversation.touched.plus(limits.pair_wait) <= now {
                     conversation.told = true;
+                    tell(&key, conversation, false);
+                }
+            }
+        }
+        while let Some((due, key)) = self.stale.front().copied()
+            && due <= now
+        {
+            self.stale.pop_front();
+            for conversation in self.by_key.get_mut(&key).into_iter().flatten() {
+                if std::mem::take(&mut conversation.stale) {
                     tell(&key, conversation, false);
                 }
             }
@@ -143,6 +169,17 @@ impl Join {
         true
     }
 
+    /// Takes back a conversation that was saved, the longest silent first.
+    pub(crate) fn restore(&mut self, key: Key, conversation: Conversation, limits: &Limits) {
+        let touched = conversation.touched;
+        if !conversation.told {
+            self.waiting.push_back((touched.plus(limits.pair_wait), key));
+        }
+        self.lingering.push_back((touched.plus(limits.linger), key));
+        self.by_key.entry(key).or_default().push(conversation);
+        self.count += 1;
+    }
+
     /// End of input: all that is left, in the order in which it was seen first.
     pub(crate) fn finish(&mut self, tell: &mut Tell<'_>) {
         let all = std::mem::take(&mut self.by_key);
@@ -154,6 +191,7 @@ impl Join {
         }
         self.count = 0;
         self.waiting.clear();
+        self.stale.clear();
         self.lingering.clear();
     }
 }

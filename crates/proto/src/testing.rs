@@ -188,6 +188,7 @@ impl Told {
                 hello.ja4.as_deref().unwrap_or("-"),
             ),
             Event::TlsRecord(record) => format!("{record:?}"),
+            Event::ClientAuth(auth) => format!("client certificate {:?}", auth.certificate),
             Event::Dns(answer) => format!(
                 "dns {} {} rcode={} {:?} {:?} {:?}",
                 answer.query,

@@ -2,7 +2,9 @@
 
 mod support;
 
-use support::{ACK, FIN, RST, Raw, Run, SYN, TO_OPENER, TO_RESPONDER, Told, down, handshake, up};
+use support::{
+    ACK, FIN, RST, Raw, Run, SYN, TO_OPENER, TO_RESPONDER, Told, URG, down, handshake, up,
+};
 use tw_model::{AnomalyKind, ConnectionState, Opener, RecordNumber};
 use tw_stream::{CloseReason, Interest, Limits};
 
@@ -119,6 +121,23 @@ fn overlap_with_other_bytes_keeps_what_linux_keeps_and_says_so() {
     assert_eq!(in_order, ("abcgoIL".into(), 1));
     let in_order = told(&[(103, b"XX"), (105, b"YY"), (101, b"abcdefg")]);
     assert_eq!(in_order, ("abcdefg".into(), 1));
+}
+
+/// RFC 6093 §2, §3.1: the byte before the urgent pointer is read apart from the stream.
+#[test]
+fn an_urgent_byte_is_no_part_of_the_stream() {
+    let mut run = Run::of(&handshake());
+    let urgent = |seq, bytes: &[u8], pointer: u16| {
+        let mut raw = up(3, ACK | URG, seq, 501, bytes).summed(true);
+        raw.header[18..20].copy_from_slice(&pointer.to_be_bytes());
+        raw
+    };
+    run.push(&[urgent(101, b"POST /buXild", 9), urgent(117, b"1!", 2), urgent(113, b" x=?", 0)]);
+    assert_eq!(run.bytes(TO_RESPONDER), b"POST /build x=?1");
+    assert_eq!(run.table.counters().urgent_bytes, 2);
+    run.finish();
+    assert_eq!(run.flow().payload_bytes, [18, 0]);
+    assert!(run.gaps().is_empty());
 }
 
 #[test]

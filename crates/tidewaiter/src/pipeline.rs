@@ -3,8 +3,9 @@
 
 use std::collections::HashMap;
 
-use tw_detect::{Detector, Learner};
+use tw_detect::{Detector, Learner, Reviewed};
 use tw_model::{Anomaly, Evidence, Observation, ObservationBody, Secrets, SourceId, Timestamp};
+use tw_netflow::{Datagram, NotAState};
 use tw_store::{How, Memory};
 use tw_wire::Frame;
 
@@ -46,7 +47,8 @@ impl<M: Memory> Pipeline<M> {
             detector = detector.asking_at_once();
         }
         let docker_ports = DockerPorts(settings.policy.docker_ports.clone());
-        let limits = Limits { docker_ports, ..Limits::default() };
+        let exporters = settings.environments.exporters().clone();
+        let limits = Limits { docker_ports, exporters, ..Limits::default() };
         let learner = Learner::new(settings.environments.clone());
         Self {
             engine: Engine::new(limits, secrets),
@@ -94,6 +96,59 @@ impl<M: Memory> Pipeline<M> {
     /// Lines may come later than the packets that they are for.
     pub(crate) const fn await_keys(&mut self) {
         self.engine.await_keys();
+    }
+
+    /// Takes one export datagram that came on a socket.
+    pub(crate) fn export(&mut self, datagram: &Datagram<'_>) {
+        let Self { engine, rest, .. } = self;
+        engine.export(datagram, &mut |observation| rest.observe(observation, &mut |_, _| {}));
+    }
+
+    /// Time passed by the collector's clock.
+    pub(crate) fn advance(&mut self, now: Timestamp) {
+        let Self { engine, rest, .. } = self;
+        engine.advance(now, &mut |observation| rest.observe(observation, &mut |_, _| {}));
+    }
+
+    /// Takes back what was saved of flow records.
+    pub(crate) fn restore_exports(&mut self, saved: &[u8]) -> Result<(), NotAState> {
+        let Self { engine, rest, .. } = self;
+        engine.restore_exports(saved, &mut |seen| rest.observe(seen, &mut |_, _| {}))
+    }
+
+    /// Everything that is still open is told; the run may go on to [`Self::review`], but not to more
+    /// input.
+    pub(crate) fn end_of_input(&mut self) {
+        let Self { engine, rest, .. } = self;
+        engine.finish(&mut |observation| rest.observe(observation, &mut |_, _| {}));
+    }
+
+    /// How things stand.
+    pub(crate) fn review(&mut self) -> Vec<Reviewed> {
+        let Rest { detector, memory, .. } = &mut self.rest;
+        detector.review(memory)
+    }
+
+    pub(crate) const fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    pub(crate) const fn engine_mut(&mut self) -> &mut Engine {
+        &mut self.engine
+    }
+
+    pub(crate) const fn memory(&mut self) -> &mut M {
+        &mut self.rest.memory
+    }
+
+    /// Gives the memory back; nothing more is told.
+    pub(crate) fn into_memory(self) -> M {
+        self.rest.memory
+    }
+
+    /// What the detector counted.
+    pub(crate) fn detector_counters(&self) -> tw_detect::Counters {
+        self.rest.detector.counters()
     }
 
     /// End of input: the case, and the memory back.
@@ -169,6 +224,7 @@ fn owner(observation: &Observation) -> Option<(std::net::IpAddr, tw_model::Netwo
         ObservationBody::Container(event) => Some((event.daemon.ip, event.tag)),
         ObservationBody::Registry(action) => Some((action.docker_host, action.tag)),
         ObservationBody::TlsShape(shape) => Some((shape.server.ip, shape.tag)),
+        ObservationBody::ClientAuth(auth) => Some((auth.server.ip, auth.tag)),
         ObservationBody::Connection(connection) => Some((connection.opener.ip, connection.tag)),
         ObservationBody::Http(_)
         | ObservationBody::NameAnswer(_)

@@ -29,6 +29,7 @@ pub(crate) fn packet<'a>(walk: &mut Walk<'a>, protocol: u8) -> Packet<'a> {
         ip_len: header.len,
         ip_id: header.id,
         hop_limit: header.hop_limit,
+        overlapped: header.overlapped,
         transport,
     }
 }

@@ -1,6 +1,7 @@
 //! The rules, one a file. A rule reads the joined scene and adds drafts; it asks nobody and keeps
 //! nothing.
 
+mod api_exposed;
 mod api_recon;
 mod build_new_caller;
 mod build_new_destination;
@@ -32,7 +33,7 @@ pub(crate) fn judge(scene: &Scene<'_>) -> Drafts {
 
 type Judge = fn(&Scene<'_>, &mut Drafts);
 
-const RULES: [Judge; 11] = [
+const RULES: [Judge; 12] = [
     build_new_destination::judge,
     named_not_contacted::judge,
     registry_new::judge,
@@ -44,6 +45,7 @@ const RULES: [Judge; 11] = [
     container_risky::judge,
     image_pushed::judge,
     api_recon::judge,
+    api_exposed::judge,
 ];
 
 /// What tells one container from another in a finding's identity: its id, else its name.

@@ -234,6 +234,7 @@ pub fn container(
     ContainerEvent {
         call: CallId { flow: FlowId(start.to_bits()), index: 2 },
         action,
+        kind: DeployKind::Container,
         daemon: endpoint(HOST, 2375),
         client: ip(client),
         client_port: 50_002,
@@ -276,6 +277,8 @@ pub fn call(client: &str, route: Route, start: f64) -> Observation {
         path: format!("/{route:?}"),
         api_version: None,
         user_agent: None,
+        credentials: false,
+        software: None,
         status: Some(200),
         certain: true,
         tls: false,
@@ -432,6 +435,11 @@ pub struct Told {
 impl Told {
     pub fn of(&self, rule: Rule) -> Vec<&Finding> {
         self.findings.iter().filter(|f| f.rule == rule).collect()
+    }
+
+    /// Findings other than that an API is exposed, which every call in clear shows.
+    pub fn of_others(&self) -> Vec<&Finding> {
+        self.findings.iter().filter(|f| f.rule != Rule::ApiExposed).collect()
     }
 
     /// The only finding of that rule about an address.

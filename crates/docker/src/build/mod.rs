@@ -5,6 +5,7 @@
 
 mod grpc;
 mod params;
+mod upload;
 
 use std::sync::Arc;
 
@@ -16,6 +17,8 @@ use tw_proto::BodyEnd;
 
 use self::grpc::GrpcAnswer;
 use self::params::Params;
+use self::upload::Given;
+pub(crate) use self::upload::Upload;
 use crate::buildkit::Progress;
 use crate::collected::Collected;
 use crate::content::answer::{AnswerFacts, AnswerReader};
@@ -45,6 +48,7 @@ pub(crate) struct BuildCall {
     /// What BuildKit tells while it works.
     progress: Progress,
     grpc: Option<GrpcAnswer>,
+    given: Given,
     ending: Ending,
     has_dockerfile: bool,
     growths: u32,
@@ -113,6 +117,7 @@ impl BuildCall {
             said: AnswerFacts::default(),
             progress: Progress::default(),
             grpc: None,
+            given: Given::default(),
             ending: Ending::default(),
             has_dockerfile: false,
             growths: 0,
@@ -177,6 +182,7 @@ impl BuildCall {
         let Some((context, _)) = self.context.take() else { return false };
         let facts = context.finish();
         let odd = facts.malformed || facts.limit_hit;
+        self.keep_for_another(&facts);
         self.apply_context(facts, self.params.remote.is_some());
         odd
     }
@@ -239,6 +245,7 @@ impl BuildCall {
     /// Nothing more will come. `gone`: when the connection was seen to end, if it was; that is then
     /// the last that was seen of it.
     pub(crate) fn over(&mut self, gone: Option<Timestamp>) {
+        self.give_up_giving();
         self.request_end();
         self.finish_answer();
         self.refresh();

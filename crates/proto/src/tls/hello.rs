@@ -1,7 +1,11 @@
 //! `ClientHello` and `ServerHello` (RFC 8446 §4.1.2, §4.1.3; RFC 5246 §7.4.1).
 
+use tw_model::{Direction, TlsHello};
+
+use super::ja4::{self, Carrier};
 use crate::cursor::Cursor;
 use crate::http::fields::text;
+use crate::reader::Ends;
 
 const SERVER_NAME: u16 = 0;
 const SIGNATURE_ALGORITHMS: u16 = 13;
@@ -23,7 +27,7 @@ pub(crate) struct ClientHello<'a> {
     pub(crate) random: [u8; 32],
     pub(crate) ciphers: Cursor<'a>,
     pub(crate) extensions: Cursor<'a>,
-    pub(crate) sni: Option<String>,
+    pub(crate) sni: Option<&'a [u8]>,
     alpn: Cursor<'a>,
     signature_algorithms: Cursor<'a>,
     supported_versions: Cursor<'a>,
@@ -31,6 +35,9 @@ pub(crate) struct ClientHello<'a> {
 }
 
 impl<'a> ClientHello<'a> {
+    /// Handshake message type.
+    pub(crate) const KIND: u8 = 1;
+
     /// Parses the body of a handshake message of type 1; `None` where no server would take it.
     pub(crate) fn parse(body: &'a [u8]) -> Option<Self> {
         let mut cursor = Cursor::new(body);
@@ -104,18 +111,36 @@ impl<'a> ClientHello<'a> {
         std::iter::from_fn(move || Some(names.vector8()?.rest()))
     }
 
-    pub(crate) fn alpn_names(&self) -> Vec<String> {
-        self.alpn().map(text).collect()
+    /// What is told of it; the server's version is not known yet. ALPN and JA4 only where they are asked
+    /// for.
+    pub(crate) fn told(
+        &self,
+        ends: &Ends,
+        direction: Direction,
+        carrier: Carrier,
+        fingerprints: bool,
+    ) -> TlsHello {
+        let (client, server) = ends.sender_and_receiver(direction);
+        TlsHello {
+            flow: ends.flow,
+            client,
+            server,
+            sni: self.sni.map(text),
+            alpn: if fingerprints { self.alpn().map(text).collect() } else { Vec::new() },
+            ja4: fingerprints.then(|| ja4::fingerprint(self, carrier)),
+            version: None,
+            quic: carrier == Carrier::Quic,
+        }
     }
 }
 
 /// RFC 6066 §3: the first name of type `host_name`.
-fn server_name(mut data: Cursor<'_>) -> Option<String> {
+fn server_name<'a>(mut data: Cursor<'a>) -> Option<&'a [u8]> {
     let mut names = data.vector16()?;
     while let Some(kind) = names.u8() {
         let name = names.vector16()?;
         if kind == 0 {
-            return Some(text(name.rest()));
+            return Some(name.rest());
         }
     }
     None

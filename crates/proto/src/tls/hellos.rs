@@ -4,7 +4,7 @@
 use tw_model::{AnomalyKind, Direction, TlsHello};
 
 use super::hello::{ClientHello, ServerHello, version_name};
-use super::ja4;
+use super::ja4::Carrier;
 use super::protection::Suite;
 use super::record::{Handshake, Message};
 use crate::Event;
@@ -21,8 +21,6 @@ pub(super) struct Hellos {
     client_direction: Option<Direction>,
     server: Option<(Direction, Option<String>)>,
     told: bool,
-    /// Are ALPN and JA4 asked for?
-    fingerprints: bool,
     suite: Option<Suite>,
 }
 
@@ -35,18 +33,8 @@ impl Hellos {
             client_direction: None,
             server: None,
             told: false,
-            fingerprints: false,
             suite: None,
         }
-    }
-
-    /// ALPN and JA4 are asked for.
-    pub(super) const fn fingerprint(&mut self) {
-        self.fingerprints = true;
-    }
-
-    pub(super) const fn fingerprints(&self) -> bool {
-        self.fingerprints
     }
 
     pub(super) const fn client_direction(&self) -> Option<Direction> {
@@ -76,7 +64,7 @@ impl Hellos {
                 return;
             }
             Message::Whole(kind, body) => {
-                let known = self.hello(direction, kind, body);
+                let known = self.hello(direction, kind, body, out.fingerprints);
                 if !known {
                     out.anomaly(AnomalyKind::TlsMalformed);
                 }
@@ -107,28 +95,21 @@ impl Hellos {
         self.tell(out);
     }
 
-    fn hello(&mut self, direction: Direction, kind: u8, body: &[u8]) -> bool {
+    fn hello(
+        &mut self,
+        direction: Direction,
+        kind: u8,
+        body: &[u8],
+        fingerprints: bool,
+    ) -> bool {
         match kind {
-            1 => {
-                let Some(mut hello) = ClientHello::parse(body) else {
+            ClientHello::KIND => {
+                let Some(hello) = ClientHello::parse(body) else {
                     return false;
                 };
-                let (client, server) = self.ends.sender_and_receiver(direction);
-                let fingerprints = self.fingerprints;
+                let told = hello.told(&self.ends, direction, Carrier::Tcp, fingerprints);
                 self.client_direction = Some(direction);
-                self.client = Some((
-                    direction,
-                    TlsHello {
-                        flow: self.ends.flow,
-                        client,
-                        server,
-                        sni: hello.sni.take(),
-                        alpn: if fingerprints { hello.alpn_names() } else { Vec::new() },
-                        ja4: fingerprints.then(|| ja4::fingerprint(&hello)),
-                        version: None,
-                        quic: false,
-                    },
-                ));
+                self.client = Some((direction, told));
                 true
             }
             2 => {

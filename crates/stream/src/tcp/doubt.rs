@@ -1,9 +1,10 @@
 //! Segments that their receiver may never have taken.
 //!
 //! Who wants to hide a request from a tap sends a copy with other bytes ahead of it that the receiver
-//! drops: with a wrong checksum, with a hop limit that ends between the tap and the receiver, or without
-//! ACK (RFC 9293 §3.10.7.4 drops that). Such a segment is doubted where the SYN of its direction had
-//! none of this, as it does not have where a network card computes checksums. Its flags count for
+//! drops: with a wrong checksum, with a hop limit that ends between the tap and the receiver, in fragments
+//! that overlap, or without ACK (RFC 9293 §3.10.7.4 drops that). Such a segment is doubted, those of the
+//! first two kinds where the SYN of their direction was better: checksums that a network card computes are
+//! wrong from the beginning. Its flags count for
 //! nothing. Its bytes are set aside: what comes in their place without doubt wins, and they are taken as
 //! soon as the receiver acknowledges them; where it is not heard, when nothing else fills their place.
 
@@ -33,6 +34,9 @@ impl Trust {
     }
 
     fn covers(self, packet: &Packet<'_>, segment: &TcpSegment<'_>) -> bool {
+        if packet.overlapped {
+            return false;
+        }
         if self.hops == 0 {
             return true;
         }
@@ -57,13 +61,15 @@ impl Tcp {
     }
 
     /// Is it a segment that its receiver may never have taken?
-    pub(super) fn doubts(
+    pub(super) fn doubts<S, F: Sink<S>>(
         &self,
+        step: &Step<'_, S, F>,
         direction: Direction,
         packet: &Packet<'_>,
         segment: &TcpSegment<'_>,
     ) -> bool {
-        let matters = segment.payload_len > 0
+        let len = u64::from(segment.payload_len);
+        let matters = len > 0 && step.wants(direction, len)
             || segment.flags.has(TcpFlags::RST)
             || segment.flags.has(TcpFlags::FIN);
         matters

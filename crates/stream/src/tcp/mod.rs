@@ -76,7 +76,7 @@ impl Tcp {
     ) -> Outcome {
         if step.counts_only() {
             self.forget_held(step);
-        } else if self.doubts(direction, packet, segment)
+        } else if self.doubts(step, direction, packet, segment)
             && self.set_aside(step, direction, segment)
         {
             return self.review(step);
@@ -227,6 +227,9 @@ impl Tcp {
         // The moment for reordering is over if the other direction has begun.
         if !side.started() && step.flow.midstream && other_started {
             side.start(position);
+        }
+        if let Some(behind) = segment.urgent() {
+            side.urgent = position.saturating_add(u64::from(behind));
         }
         side.payload(step, direction, position, segment.payload, segment.payload_len);
     }

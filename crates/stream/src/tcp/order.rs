@@ -5,7 +5,7 @@
 //! every Docker daemon runs on. That they differ is an anomaly in itself: it is told for bytes that are held,
 //! and for the latest 4 KiB handed on.
 
-use tw_model::{AnomalyKind, Direction};
+use tw_model::{AnomalyKind, Direction, Evidence};
 
 use super::hole::{Held, charge, slice};
 use super::side::Side;
@@ -151,14 +151,7 @@ impl Side {
         let end = if self.fin { all.min(self.end) } else { all };
         step.counters.after_fin_bytes += all - end.max(at).min(all);
         let new = slice(&held.bytes, at, self.next, end);
-        let offset = self.next - self.start;
-        if end > self.next {
-            if step.wants(direction, length(new)) {
-                self.keep(step, new);
-            }
-            self.next = end;
-            step.data(direction, offset, new, held.evidence);
-        }
+        self.tell(step, direction, new, held.evidence);
         if let Some(hole) = &mut self.hole {
             hole.cut_until = hole.cut_until.max(all.saturating_add(held.cut));
             hole.opened = step.now;
@@ -171,15 +164,40 @@ impl Side {
         direction: Direction,
         bytes: &[u8],
     ) {
+        self.tell(step, direction, bytes, step.evidence);
+    }
+
+    /// Hands on the next bytes, without one that is urgent: who reads the stream does not get it.
+    fn tell<S, F: Sink<S>>(
+        &mut self,
+        step: &mut Step<'_, S, F>,
+        direction: Direction,
+        bytes: &[u8],
+        evidence: Evidence,
+    ) {
         if bytes.is_empty() {
             return;
         }
         if step.wants(direction, length(bytes)) {
             self.keep(step, bytes);
         }
-        let offset = self.next - self.start;
-        self.next = self.next.saturating_add(length(bytes));
-        step.data(direction, offset, bytes, step.evidence);
+        let (at, offset) = (self.next, self.next - self.start);
+        self.next = at.saturating_add(length(bytes));
+        if self.urgent < at || self.urgent >= self.next {
+            step.data(direction, offset, bytes, evidence);
+            return;
+        }
+        step.counters.urgent_bytes += 1;
+        let before = slice(bytes, at, at, self.urgent);
+        let behind = slice(bytes, at, self.urgent.saturating_add(1), self.next);
+        step.data(direction, offset, before, evidence);
+        step.count_payload(direction, 1);
+        step.data(
+            direction,
+            offset.saturating_add(length(before)).saturating_add(1),
+            behind,
+            evidence,
+        );
     }
 
     /// Keeps bytes that are handed on for comparison, if the table has memory for that.

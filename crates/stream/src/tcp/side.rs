@@ -18,6 +18,8 @@ pub(crate) struct Side {
     pub(super) next: u64,
     /// The other side has everything before this. 0: it never said.
     pub(super) acked: u64,
+    /// Of the latest urgent byte, which is no part of the stream (RFC 6093 §2). 0: there was none.
+    pub(super) urgent: u64,
     /// Where this direction ends. 0: not known.
     pub(super) end: u64,
     pub(super) hole: Option<Box<Hole>>,

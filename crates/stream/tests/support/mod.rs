@@ -11,6 +11,7 @@ pub const SYN: u8 = TcpFlags::SYN;
 pub const ACK: u8 = TcpFlags::ACK;
 pub const FIN: u8 = TcpFlags::FIN;
 pub const RST: u8 = TcpFlags::RST;
+pub const URG: u8 = TcpFlags::URG;
 
 pub const TO_RESPONDER: Direction = Direction::ToResponder;
 pub const TO_OPENER: Direction = Direction::ToOpener;
@@ -31,6 +32,7 @@ pub struct Raw {
     pub cut: u32,
     pub ip_id: u16,
     pub hop_limit: u8,
+    pub overlapped: bool,
     pub vlan: Option<u16>,
     pub vni: Option<u32>,
 }
@@ -58,6 +60,7 @@ pub fn up(at_ms: i64, flags: u8, seq: u32, ack: u32, payload: &[u8]) -> Raw {
         cut: 0,
         ip_id: 0,
         hop_limit: 64,
+        overlapped: false,
         vlan: None,
         vni: None,
     }
@@ -296,6 +299,7 @@ pub fn packet(raw: &Raw, frame: u64) -> Packet<'_> {
         ip_len: payload_len + 40,
         ip_id: raw.ip_id,
         hop_limit: raw.hop_limit,
+        overlapped: raw.overlapped,
         transport,
     }
 }

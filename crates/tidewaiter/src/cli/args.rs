@@ -22,6 +22,8 @@ pub(crate) enum Command {
     Replay(Replay),
     /// Read captures of ordinary traffic and remember what is known here
     Learn(Learn),
+    /// Take flow records (NetFlow v5, v7, v9, IPFIX) from the network and tell findings as they come
+    Collector(Collector),
     /// Print every decoded thing of one capture as a JSON line
     Dissect(Dissect),
     /// Show and change what is remembered
@@ -108,6 +110,28 @@ pub(crate) struct Learn {
     pub(crate) review: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) reading: Reading,
+}
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct Collector {
+    /// UDP address to take export datagrams on: `0.0.0.0:2055`, `[::]:2055`, or a port of all addresses.
+    /// May be given several times [default: 2055, 4739 and 9995]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Vec<String>,
+    /// TCP address to take IPFIX on; alone it replaces the default of `--listen`. May be given several times
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen_tcp: Vec<String>,
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+    /// Name of this sensor in the output
+    #[arg(long, default_value = "collector", value_name = "NAME")]
+    pub(crate) sensor: String,
+    /// When stopped, exit with status 3 if a finding of this severity or above was made
+    #[arg(long, value_name = "SEVERITY", value_parser = severity)]
+    pub(crate) fail_on: Option<Severity>,
 }
 
 #[derive(clap::Args, Debug)]

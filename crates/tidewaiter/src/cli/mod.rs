@@ -2,7 +2,8 @@
 
 pub(crate) mod args;
 mod check_config;
-mod common;
+mod collector;
+pub(crate) mod common;
 mod dissect;
 mod generate;
 mod learn;
@@ -32,6 +33,7 @@ pub fn main(args: Args) -> ExitCode {
     let ended = match args.command {
         Command::Replay(replay) => replay::run(&replay),
         Command::Learn(learn) => learn::run(&learn),
+        Command::Collector(collector) => collector::run(&collector),
         Command::Dissect(dissect) => dissect::run(&dissect),
         Command::Seen(seen) => seen::run(&seen),
         Command::CheckConfig(check) => check_config::run(&check),

@@ -80,6 +80,7 @@ struct Gaps {
     overlap_conflicts: u64,
     reassembly_limits: u64,
     segments_doubted: u64,
+    urgent_bytes: u64,
     resets_ignored: u64,
     segments_ignored: u64,
 }
@@ -100,7 +101,7 @@ struct Docker {
 
 /// Flow records, where there were any.
 #[derive(Serialize)]
-struct Exports {
+pub(crate) struct Exports {
     datagrams: u64,
     malformed: u64,
     records: u64,
@@ -119,6 +120,13 @@ struct Exports {
     repeated: u64,
     unjoined: u64,
     conversations_lost: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    unlisted_datagrams: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde calls it with")]
+const fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 #[derive(Serialize)]
@@ -148,7 +156,8 @@ fn stats<'a>(run: &'a Run<'_>) -> Stats<'a> {
         flows: flows(counters),
         gaps: gaps(counters),
         docker: docker(counters),
-        exports: (counters.netflow.datagrams > 0).then(|| exports(counters)),
+        exports: (counters.netflow.datagrams + counters.unlisted_datagrams > 0)
+            .then(|| exports(counters)),
         detector: detector(run.detector),
         anomalies: counters.anomalies,
         findings: &run.findings,
@@ -206,12 +215,13 @@ const fn gaps(counters: &Counters) -> Gaps {
         overlap_conflicts: stream.overlap_conflicts,
         reassembly_limits: stream.reassembly_limits,
         segments_doubted: stream.segments_doubted,
+        urgent_bytes: stream.urgent_bytes,
         resets_ignored: stream.resets_ignored,
         segments_ignored: stream.segments_ignored,
     }
 }
 
-fn detector(counters: &tw_detect::Counters) -> BTreeMap<&'static str, u64> {
+pub(crate) fn detector(counters: &tw_detect::Counters) -> BTreeMap<&'static str, u64> {
     BTreeMap::from([
         ("observations", counters.observations),
         ("questions", counters.questions),
@@ -230,7 +240,7 @@ fn detector(counters: &tw_detect::Counters) -> BTreeMap<&'static str, u64> {
     ])
 }
 
-const fn exports(counters: &Counters) -> Exports {
+pub(crate) const fn exports(counters: &Counters) -> Exports {
     let netflow = &counters.netflow;
     Exports {
         datagrams: netflow.datagrams,
@@ -251,6 +261,7 @@ const fn exports(counters: &Counters) -> Exports {
         repeated: netflow.repeated,
         unjoined: netflow.unjoined,
         conversations_lost: netflow.conversations_lost,
+        unlisted_datagrams: counters.unlisted_datagrams,
     }
 }
 

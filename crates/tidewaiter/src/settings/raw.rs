@@ -12,6 +12,21 @@ pub(super) struct Raw {
     pub(super) environment: Vec<Environment>,
     #[serde(default)]
     pub(super) docker_host: Vec<DockerHost>,
+    #[serde(default)]
+    pub(super) collector: Collector,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Collector {
+    pub(super) listen: Option<Vec<Spanned<String>>>,
+    pub(super) listen_tcp: Option<Vec<Spanned<String>>>,
+    pub(super) exporters: Option<Vec<Spanned<String>>>,
+    pub(super) lateness: Option<Spanned<String>>,
+    pub(super) stats_every: Option<Spanned<String>>,
+    pub(super) save_every: Option<Spanned<String>>,
+    pub(super) receive_buffer_bytes: Option<Spanned<u64>>,
+    pub(super) tcp_connections: Option<Spanned<u32>>,
 }
 
 #[derive(Deserialize, Default)]

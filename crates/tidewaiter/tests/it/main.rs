@@ -5,6 +5,8 @@
 mod account;
 mod bad_input;
 mod captures;
+mod collecting;
+mod collector;
 mod commands;
 mod determinism;
 mod evasion;
