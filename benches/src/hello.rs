@@ -4,6 +4,13 @@ use crate::mix::Packets;
 use crate::office::records;
 use crate::random::Random;
 
+/// What a client and a server say first on a connection to the server of that name.
+#[must_use]
+pub fn tls_handshake(name: &str) -> (Vec<u8>, Vec<u8>) {
+    let random = &mut Random::new(1);
+    (client_hello(random, name), server_flight(random, Packets::Full))
+}
+
 /// §4.1.2 with RFC 6066 §3: a `ClientHello` with a server name and a browser's extensions, in a record.
 pub(crate) fn client_hello(random: &mut Random, name: &str) -> Vec<u8> {
     let name = [&[0][..], &len16(name.len()), name.as_bytes()].concat();

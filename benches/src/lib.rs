@@ -11,4 +11,5 @@ mod office;
 mod random;
 
 pub use docker::{Sessions, Truth};
+pub use hello::tls_handshake;
 pub use mix::{Packets, Totals, write_mix};

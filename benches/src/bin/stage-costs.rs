@@ -18,6 +18,10 @@ use tw_store::{How, Memory, Options, Overlay, Store};
 use tw_stream::{Interest, StreamEvent, Table};
 use tw_wire::{Decoded, Decoder, Frame};
 
+/// As the program has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Measures where the time of a replay goes
 #[derive(Parser, Debug)]
 struct Args {

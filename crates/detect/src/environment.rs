@@ -206,6 +206,9 @@ impl Environments {
     }
 
     pub(crate) fn id_of(&self, ip: IpAddr, tag: NetworkTag) -> EnvironmentId {
+        if self.list.len() <= 1 {
+            return EnvironmentId(self.default);
+        }
         let best = self
             .list
             .iter()
@@ -221,7 +224,7 @@ impl Environments {
     }
 
     pub(crate) fn has(&self, id: EnvironmentId, ip: IpAddr) -> bool {
-        self.list.get(id.0).is_some_and(|e| e.longest_match(ip).is_some())
+        self.list.get(id.0).is_some_and(|e| e.networks.iter().any(|n| n.contains(ip)))
     }
 
     pub(crate) fn alias(&self, id: EnvironmentId, ip: IpAddr) -> Option<IpAddr> {

@@ -10,8 +10,8 @@ use std::net::IpAddr;
 
 use tw_model::{
     ApiCall, Build, Connection, ConnectionState, FlowId, Frontend, HttpExchange, ImageCreation,
-    KeyedHash, NameAnswer, Observation, ObservationBody, Opener, Outcome, RegistryAction, RegistryVerb,
-    RegistryVia, Timestamp, TlsHello, Via,
+    KeyedHash, NameAnswer, Observation, ObservationBody, Opener, Outcome, RegistryAction,
+    RegistryVerb, RegistryVia, Timestamp, TlsHello, Via,
 };
 
 use crate::destination::is_download;

@@ -1,6 +1,6 @@
 //! Names of addresses, as DNS answers gave them, and the dated lists of names that mean something.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -191,8 +191,19 @@ pub(crate) fn tenant_of(host: &str, target: &str) -> String {
 }
 
 /// A list of host patterns: exact names, and `*` for one or more labels (or part of one).
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct HostList {
+    as_of: String,
+    exact: HashSet<String, KeyedHash>,
+    /// What stands behind a `*` that begins a pattern and is followed by a dot.
+    domains: HashSet<String, KeyedHash>,
+    /// What stands before and behind the `*` of other patterns.
+    others: Vec<(String, String)>,
+}
+
+/// A list as it stands in a data file.
+#[derive(Default, Deserialize)]
+struct HostFile {
     as_of: String,
     hosts: Vec<String>,
 }
@@ -200,19 +211,33 @@ pub(crate) struct HostList {
 impl HostList {
     /// Public registries, by the data file.
     pub(crate) fn public_registries() -> Self {
-        serde_json::from_str(include_str!("../data/public-registries.json")).unwrap_or_default()
+        Self::from_file(include_str!("../data/public-registries.json"))
     }
 
     /// Names under which anybody may publish, by the data file.
     pub(crate) fn multi_tenant() -> Self {
-        serde_json::from_str(include_str!("../data/multi-tenant.json")).unwrap_or_default()
+        Self::from_file(include_str!("../data/multi-tenant.json"))
+    }
+
+    fn from_file(text: &str) -> Self {
+        let HostFile { as_of, hosts } = serde_json::from_str(text).unwrap_or_default();
+        Self { as_of, ..Self::from_patterns(&hosts) }
     }
 
     pub(crate) fn from_patterns(patterns: &[String]) -> Self {
-        Self {
-            as_of: String::new(),
-            hosts: patterns.iter().map(|p| p.to_ascii_lowercase()).collect(),
+        let mut list = Self::default();
+        for pattern in patterns.iter().map(|pattern| pattern.to_ascii_lowercase()) {
+            match pattern.split_once('*') {
+                None => {
+                    list.exact.insert(pattern);
+                }
+                Some(("", tail)) if tail.starts_with('.') => {
+                    list.domains.insert(tail.to_owned());
+                }
+                Some((head, tail)) => list.others.push((head.to_owned(), tail.to_owned())),
+            }
         }
+        list
     }
 
     /// Date of the list.
@@ -221,15 +246,16 @@ impl HostList {
     }
 
     pub(crate) fn has(&self, name: &str) -> bool {
-        self.hosts.iter().any(|pattern| matches_pattern(pattern, name))
+        let mut dots = name.match_indices('.').filter(|(at, _)| *at > 0);
+        self.exact.contains(name)
+            || dots.any(|(at, _)| name.get(at..).is_some_and(|tail| self.domains.contains(tail)))
+            || self.others.iter().any(|(head, tail)| matches_pattern(head, tail, name))
     }
 }
 
 /// One `*` at most is understood; it stands for at least one character.
-fn matches_pattern(pattern: &str, name: &str) -> bool {
-    let Some((head, tail)) = pattern.split_once('*') else { return pattern == name };
-    let Some(rest) = name.strip_prefix(head) else { return false };
-    rest.len() > tail.len() && rest.ends_with(tail)
+fn matches_pattern(head: &str, tail: &str, name: &str) -> bool {
+    name.strip_prefix(head).is_some_and(|rest| rest.len() > tail.len() && rest.ends_with(tail))
 }
 
 #[cfg(test)]
@@ -254,8 +280,9 @@ mod tests {
     fn the_data_files_parse_and_are_dated() {
         for list in [HostList::public_registries(), HostList::multi_tenant()] {
             assert_eq!(list.as_of().len(), 10);
-            assert!(list.hosts.len() > 20);
-            assert!(list.hosts.iter().all(|h| h.matches('*').count() <= 1));
+            assert!(list.exact.len() + list.domains.len() + list.others.len() > 20);
+            let tails = list.domains.iter().chain(list.others.iter().map(|(_, tail)| tail));
+            assert!(tails.into_iter().all(|tail| !tail.contains('*')));
         }
     }
 

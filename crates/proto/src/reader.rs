@@ -183,7 +183,9 @@ impl Reader {
     /// TCP payload of one direction, in order.
     pub fn data(&mut self, direction: Direction, bytes: &[u8], sink: &mut dyn FnMut(Event<'_>)) {
         let next = match &self.level {
-            Level::Probing(probing) if self.closed == [false; 2] => probing.at_once(direction, bytes),
+            Level::Probing(probing) if self.closed == [false; 2] => {
+                probing.at_once(direction, bytes)
+            }
             _ => None,
         };
         if let Some(next) = next {

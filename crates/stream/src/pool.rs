@@ -42,6 +42,19 @@ impl Class {
         Self::Read,
     ];
 
+    /// Its place in [`Self::ALL`].
+    const fn index(self) -> usize {
+        match self {
+            Self::Closed => 0,
+            Self::Attempted => 1,
+            Self::OneWay => 2,
+            Self::Conversation => 3,
+            Self::HalfSeen => 4,
+            Self::Counted => 5,
+            Self::Read => 6,
+        }
+    }
+
     const fn idle(self, times: &IdleTimes) -> Duration {
         match self {
             Self::Closed => times.closed,
@@ -219,12 +232,11 @@ impl<S> Pool<S> {
     }
 
     fn list(&self, class: Class) -> Option<&List> {
-        Class::ALL.into_iter().zip(&self.lists).find_map(|(of, list)| (of == class).then_some(list))
+        self.lists.get(class.index())
     }
 
     fn list_mut(&mut self, class: Class) -> Option<&mut List> {
-        let mut lists = Class::ALL.into_iter().zip(&mut self.lists);
-        lists.find_map(|(of, list)| (of == class).then_some(list))
+        self.lists.get_mut(class.index())
     }
 
     fn append(&mut self, slot: Slot, class: Class) {

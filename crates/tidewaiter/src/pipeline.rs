@@ -35,7 +35,8 @@ struct Rest<M> {
     memory: M,
     how: How,
     settings: Settings,
-    watched: HashMap<String, Timestamp>,
+    /// Environments, and when it was last noted that they are watched. Few.
+    watched: Vec<(String, Timestamp)>,
     anomalies: Vec<Told<Anomaly>>,
 }
 
@@ -58,7 +59,7 @@ impl<M: Memory> Pipeline<M> {
                 memory,
                 how,
                 settings,
-                watched: HashMap::new(),
+                watched: Vec::new(),
                 anomalies: Vec::new(),
             },
             reached: HashMap::new(),
@@ -235,14 +236,15 @@ fn owner(observation: &Observation) -> Option<(std::net::IpAddr, tw_model::Netwo
 }
 
 fn watch<M: Memory>(
-    watched: &mut HashMap<String, Timestamp>,
+    watched: &mut Vec<(String, Timestamp)>,
     memory: &mut M,
     environment: &str,
     at: Timestamp,
 ) {
-    let due = watched.get(environment).is_none_or(|last| at.since(*last) >= WATCH_EVERY);
-    if due {
-        watched.insert(environment.to_owned(), at);
-        memory.watching(environment, at);
+    match watched.iter_mut().find(|(name, _)| name == environment) {
+        Some((_, last)) if at.since(*last) < WATCH_EVERY => return,
+        Some((_, last)) => *last = at,
+        None => watched.push((environment.to_owned(), at)),
     }
+    memory.watching(environment, at);
 }

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use tw_model::{
-    Connection, Evidence, FlowId, HttpExchange, NameAnswer, NameOrigin, NetworkTag, Protocol,
-    Timestamp, TlsHello, Transport, Via,
+    AppProtocol, Connection, Evidence, FlowId, HttpExchange, NameAnswer, NameOrigin, NetworkTag,
+    Protocol, Timestamp, TlsHello, Transport, Via,
 };
 
 use super::recent::Told;
@@ -30,7 +30,7 @@ impl Ledger {
         inquiry: &mut Inquiry<'_>,
     ) {
         self.links.insert(&c, &policy.limits, &mut self.counters);
-        if !has_carried(&c) {
+        if !has_carried(&c) || self.is_of_no_use(&c) {
             return;
         }
         if c.via == Via::Netflow && policy.docker_ports.contains(&c.responder.port) {
@@ -60,12 +60,7 @@ impl Ledger {
         }
     }
 
-    pub(super) fn hello_told(
-        &mut self,
-        hello: TlsHello,
-        at: Timestamp,
-        inquiry: &mut Inquiry<'_>,
-    ) {
+    pub(super) fn hello_told(&mut self, hello: TlsHello, at: Timestamp, inquiry: &mut Inquiry<'_>) {
         if self.is_read_at_once(hello.flow) {
             self.hello(&hello, at, inquiry);
         } else if let Some(told) = self.recent.told(hello.flow)
@@ -73,6 +68,13 @@ impl Ledger {
         {
             told.hello = Some(Box::new((hello, at)));
         }
+    }
+
+    /// What a resolver answers over UDP and what an exporter exports is no download, and there is much of
+    /// it. What DNS says comes apart from the conversation that says it.
+    fn is_of_no_use(&self, c: &Connection) -> bool {
+        let is_service = matches!(c.app, Some(AppProtocol::Dns | AppProtocol::Netflow));
+        is_service && c.protocol == Protocol::UDP && !self.is_read_at_once(c.id)
     }
 
     fn is_read_at_once(&self, flow: FlowId) -> bool {

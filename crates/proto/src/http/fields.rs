@@ -38,8 +38,8 @@ impl Fields {
         if matches!(line.first(), Some(b' ' | b'\t')) {
             return self.fold(line, limits);
         }
-        let mut parts = line.splitn(2, |&byte| byte == b':');
-        let (Some(name), Some(value)) = (parts.next(), parts.next()) else {
+        let colon = line.iter().position(|&byte| byte == b':');
+        let Some((name, [_, value @ ..])) = colon.and_then(|at| line.split_at_checked(at)) else {
             self.dropped = true;
             return;
         };
@@ -48,9 +48,9 @@ impl Fields {
         let full = cut
             || self.headers.len() >= length(limits.headers)
             || self.bytes.saturating_add(line.len()) > length(limits.head_bytes);
-        let essential = ESSENTIAL.contains(&&*name) && self.beyond < ESSENTIAL_MAX;
         if full {
             self.over = true;
+            let essential = ESSENTIAL.contains(&&*name) && self.beyond < ESSENTIAL_MAX;
             if cut || !essential {
                 self.dropped = true;
                 return;
@@ -148,7 +148,10 @@ fn lower(name: &[u8]) -> Cow<'static, str> {
 
 /// Bytes as text, what is no UTF-8 replaced.
 pub(crate) fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.to_owned(),
+        Err(_) => String::from_utf8_lossy(bytes).into_owned(),
+    }
 }
 
 /// Without blanks at both ends.

@@ -95,13 +95,7 @@ impl Hellos {
         self.tell(out);
     }
 
-    fn hello(
-        &mut self,
-        direction: Direction,
-        kind: u8,
-        body: &[u8],
-        fingerprints: bool,
-    ) -> bool {
+    fn hello(&mut self, direction: Direction, kind: u8, body: &[u8], fingerprints: bool) -> bool {
         match kind {
             ClientHello::KIND => {
                 let Some(hello) = ClientHello::parse(body) else {

@@ -29,7 +29,7 @@ pub(crate) fn run(args: &Dissect) -> anyhow::Result<Ended> {
         }
     };
     loop {
-        let more = inputs.next_frame()?.is_some();
+        let more = inputs.advance()?;
         if inputs.may_carry_secrets() {
             engine.await_keys();
             inputs.take_secrets().iter().for_each(|lines| engine.keys(lines));
