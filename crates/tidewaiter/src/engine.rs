@@ -266,7 +266,7 @@ impl Rest {
             StreamEvent::Data { .. } | StreamEvent::Datagram { .. } if !flow.user.announced => {
                 flow.user.announced = true;
                 self.read(flow, at, event, sink);
-                self.connection(flow, at, false, sink);
+                self.connection(flow, at, sink);
             }
             _ => self.read(flow, at, event, sink),
         }
@@ -281,7 +281,7 @@ impl Rest {
         sink: &mut dyn FnMut(Observation),
     ) {
         if self.may_park(flow) {
-            self.connection(flow, at, false, sink);
+            self.connection(flow, at, sink);
             return self.park(flow, at, reason);
         }
         self.end(flow, at, reason, sink);
@@ -306,8 +306,11 @@ impl Rest {
                 _ => shape.forget(&mut tell),
             }
         }
-        self.connection(flow, at, true, sink);
         // The flow lingers to swallow late packets; nothing is told of it any more.
+        let names = std::mem::take(&mut flow.user.names);
+        let tunnel = flow.user.tunnel.take();
+        let connection = Connection { names, tunnel, ended: true, ..describe(flow) };
+        sink(observed(at, flow.user.first, ObservationBody::Connection(connection)));
         flow.user = Tracked::default();
     }
 
@@ -482,14 +485,8 @@ impl Rest {
         }
     }
 
-    fn connection(
-        &self,
-        flow: &Flow<Tracked>,
-        at: Evidence,
-        ended: bool,
-        sink: &mut dyn FnMut(Observation),
-    ) {
-        let connection = describe(flow, ended);
+    fn connection(&self, flow: &Flow<Tracked>, at: Evidence, sink: &mut dyn FnMut(Observation)) {
+        let connection = describe(flow);
         sink(observed(at, flow.user.first, ObservationBody::Connection(connection)));
     }
 
@@ -537,7 +534,7 @@ fn shaped(
 }
 
 /// What is known of a connection now. Where no SYN told who opened it, what is spoken tells.
-fn describe(flow: &Flow<Tracked>, ended: bool) -> Connection {
+fn describe(flow: &Flow<Tracked>) -> Connection {
     let by_protocol = flow.opener_known != Opener::Seen && flow.user.client.is_some();
     let swap = by_protocol && flow.user.client == Some(Direction::ToOpener);
     let pair = |values: [u64; 2]| if swap { [values[1], values[0]] } else { values };
@@ -568,7 +565,7 @@ fn describe(flow: &Flow<Tracked>, ended: bool) -> Connection {
         names: flow.user.names.clone(),
         tunnel: flow.user.tunnel.clone(),
         exported: None,
-        ended,
+        ended: false,
     }
 }
 
@@ -605,6 +602,8 @@ fn keep_name(names: &mut Vec<DestinationName>, name: &str, from: NameOrigin) {
     }
     let entry = DestinationName { name, from };
     if names.len() < NAMES_PER_FLOW && !names.contains(&entry) {
+        // Most connections have one.
+        names.reserve_exact(1);
         names.push(entry);
     }
 }

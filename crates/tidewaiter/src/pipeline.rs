@@ -76,10 +76,8 @@ impl<M: Memory> Pipeline<M> {
             self.reached.insert(before.source, before);
         }
         let now = frame.timestamp;
-        self.span = Some(match self.span {
-            Some((first, last)) => (first.min(now), last.max(now)),
-            None => (now, now),
-        });
+        let (first, last) = self.span.get_or_insert((now, now));
+        (*first, *last) = ((*first).min(now), (*last).max(now));
         let Self { engine, rest, .. } = self;
         engine.push(frame, &mut |observation| rest.observe(observation, each));
     }

@@ -42,6 +42,10 @@ impl Recent {
         let next = self.oldest.saturating_add(u64::try_from(self.told.len()).ok()?);
         let number = *self.numbers.entry(flow).or_insert(next);
         if number == next {
+            // Not twice as much at once: there are many of them.
+            if self.told.len() == self.told.capacity() {
+                self.told.reserve_exact((self.told.len() / 8).max(64));
+            }
             self.told.push_back(Told::new(flow));
         }
         self.told.get_mut(usize::try_from(number.checked_sub(self.oldest)?).ok()?)

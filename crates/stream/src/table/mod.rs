@@ -253,7 +253,9 @@ impl<S: Default> Table<S> {
             return outcome;
         }
         entry.evidence = packet.evidence;
-        self.conclude(slot, outcome, sink);
+        if outcome != Outcome::Taken || !entry.is_settled(now) {
+            self.conclude(slot, outcome, sink);
+        }
         if let Transport::Other { protocol, payload } = packet.transport {
             self.refuse(Protocol(protocol), payload, packet.tag.vni);
         }
