@@ -473,7 +473,7 @@ pub(crate) fn has_carried(c: &Connection) -> bool {
 
 /// DNS (in clear: RFC 1035, over TLS: RFC 7858, over QUIC: RFC 9250), NTP and DHCP. What says more
 /// than a resolver would, or was read from its first byte and was not understood, is none of them.
-fn is_service(c: &Connection) -> bool {
+pub(crate) fn is_service(c: &Connection) -> bool {
     let port = c.responder.port;
     let whole = c.via == Via::Packets && !c.midstream && c.gap_bytes == 0 && !c.truncated;
     let small = c.payload_bytes.iter().sum::<u64>() <= MAX_SERVICE_BYTES;

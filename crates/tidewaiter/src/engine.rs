@@ -375,7 +375,9 @@ impl Rest {
         }
         flow.user.app = reader.app();
         flow.user.client = reader.client_direction();
-        flow.user.reader = Some(reader);
+        // A resolver's datagrams have nothing to do with each other.
+        let goes_on = flow.protocol == Protocol::TCP || reader.app() != Some(AppProtocol::Dns);
+        flow.user.reader = goes_on.then_some(reader);
     }
 
     fn exported(

@@ -37,6 +37,10 @@ impl Recent {
         self.told.len()
     }
 
+    pub(super) fn has(&self, flow: FlowId) -> bool {
+        self.numbers.contains_key(&flow)
+    }
+
     /// The connection of that identity, or a new one.
     pub(super) fn told(&mut self, flow: FlowId) -> Option<&mut Told> {
         let next = self.oldest.saturating_add(u64::try_from(self.told.len()).ok()?);

@@ -5,14 +5,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use tw_model::{
-    AppProtocol, Connection, Evidence, FlowId, HttpExchange, NameAnswer, NameOrigin, NetworkTag,
-    Protocol, Timestamp, TlsHello, Transport, Via,
+    Connection, Evidence, FlowId, HttpExchange, NameAnswer, NameOrigin, NetworkTag, Protocol,
+    Timestamp, TlsHello, Transport, Via,
 };
 
 use super::recent::Told;
 use super::{Held, Inquiry, Ledger, stretch, upsert};
 use crate::Key;
-use crate::destination::has_carried;
+use crate::destination::{has_carried, is_service};
 use crate::environment::{EnvironmentId, Environments};
 use crate::host::{HostAddress, HostMap, is_unicast};
 use crate::names::{NameRecord, Standing, host_of, names_of, normalised, tenant_of};
@@ -46,14 +46,18 @@ impl Ledger {
 
     pub(super) fn exchange_told(
         &mut self,
-        x: Box<HttpExchange>,
+        mut x: Box<HttpExchange>,
         evidence: Vec<Evidence>,
         policy: &Policy,
         inquiry: &mut Inquiry<'_>,
     ) {
         if self.is_read_at_once(x.flow) {
             self.exchange(&x, &evidence, policy, inquiry);
-        } else if let Some(told) = self.recent.told(x.flow)
+            return;
+        }
+        // Not looked at here, and there are many of them.
+        (x.user_agent, x.location, x.host_field) = (None, None, None);
+        if let Some(told) = self.recent.told(x.flow)
             && !told.exchange(x, evidence, policy.limits.exchanges_per_connection)
         {
             self.counters.exchanges_lost += 1;
@@ -70,11 +74,11 @@ impl Ledger {
         }
     }
 
-    /// What a resolver answers over UDP and what an exporter exports is no download, and there is much of
-    /// it. What DNS says comes apart from the conversation that says it.
+    /// What a resolver answers and what an exporter exports is no download, and there is much of it. What
+    /// DNS says comes apart from the conversation that says it.
     fn is_of_no_use(&self, c: &Connection) -> bool {
-        let is_service = matches!(c.app, Some(AppProtocol::Dns | AppProtocol::Netflow));
-        is_service && c.protocol == Protocol::UDP && !self.is_read_at_once(c.id)
+        let stays_so = c.ended || c.protocol == Protocol::UDP && c.app.is_some();
+        stays_so && is_service(c) && !self.recent.has(c.id) && !self.is_read_at_once(c.id)
     }
 
     fn is_read_at_once(&self, flow: FlowId) -> bool {
