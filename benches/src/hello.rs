@@ -8,11 +8,12 @@ use crate::random::Random;
 #[must_use]
 pub fn tls_handshake(name: &str) -> (Vec<u8>, Vec<u8>) {
     let random = &mut Random::new(1);
-    (client_hello(random, name), server_flight(random, Packets::Full))
+    let hello = client_hello(random, name, Packets::Full);
+    (hello, server_flight(random, Packets::Full))
 }
 
 /// §4.1.2 with RFC 6066 §3: a `ClientHello` with a server name and a browser's extensions, in a record.
-pub(crate) fn client_hello(random: &mut Random, name: &str) -> Vec<u8> {
+pub(crate) fn client_hello(random: &mut Random, name: &str, packets: Packets) -> Vec<u8> {
     let name = [&[0][..], &len16(name.len()), name.as_bytes()].concat();
     let mut extensions = extension(0, &[&len16(name.len())[..], &name].concat());
     extensions.extend(extension(23, &[]));
@@ -27,7 +28,9 @@ pub(crate) fn client_hello(random: &mut Random, name: &str) -> Vec<u8> {
     extensions.extend(extension(51, &share));
     extensions.extend(extension(43, &[4, 3, 4, 3, 3]));
     extensions.extend(extension(45, &[1, 1]));
-    extensions.extend(extension(21, &[0; 160]));
+    if packets == Packets::Full {
+        extensions.extend(extension(21, &[0; 160]));
+    }
 
     let mut hello = vec![3, 3];
     hello.extend(random.bytes(32));

@@ -20,7 +20,7 @@ const KNOCKS: u64 = 16;
 
 /// Payload of a full segment, and of one of [`Packets::Short`].
 const FULL_SEGMENT: usize = 1448;
-const SHORT_SEGMENT: usize = 20;
+const SHORT_SEGMENT: usize = 12;
 
 /// Something of a random kind, beginning at `at`.
 pub(crate) fn event(random: &mut Random, at: Timestamp, packets: Packets) -> Event {
@@ -87,7 +87,7 @@ fn tls(random: &mut Random, at: Timestamp, packets: Packets) -> Vec<Packet> {
     let request = [finished, records(&random.bytes(request))].concat();
     let request = if packets == Packets::Short { &request[..128] } else { &request[..] };
     Conversation::open(client, server, at)
-        .client_sends(&client_hello(random, &site.name()))
+        .client_sends(&client_hello(random, &site.name(), packets))
         .wait(thinks(random))
         .server_streams(&flight, FULL_SEGMENT)
         .client_sends(request)
@@ -114,23 +114,34 @@ fn http(random: &mut Random, at: Timestamp, packets: Packets) -> Vec<Packet> {
     for _ in 0..=random.below(2) {
         let (body, segment) = body(random, packets);
         let body = &body[..body.len() * 2 / 3];
-        let head = format!(
-            "HTTP/1.1 200 OK\r\nDate: Wed, 25 Nov 2026 08:00:00 GMT\r\nServer: nginx\r\n\
-             Content-Type: application/octet-stream\r\nContent-Length: {}\r\n\
-             Connection: keep-alive\r\nETag: \"{:x}\"\r\nAccept-Ranges: bytes\r\n\r\n",
-            body.len(),
-            random.next()
-        );
+        let head = match packets {
+            Packets::Short => format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len()),
+            Packets::Full => answer_head(random, body.len()),
+        };
         conversation = conversation
-            .client_sends(&request(random, &site))
+            .client_sends(&request(random, &site, packets))
             .wait(thinks(random))
             .server_streams(&[head.as_bytes(), body].concat(), segment.max(head.len() / 4));
     }
     conversation.close()
 }
 
-/// As a browser asks.
-fn request(random: &mut Random, site: &Site) -> Vec<u8> {
+/// As a web server answers.
+fn answer_head(random: &mut Random, body_bytes: usize) -> String {
+    format!(
+        "HTTP/1.1 200 OK\r\nDate: Wed, 25 Nov 2026 08:00:00 GMT\r\nServer: nginx\r\n\
+         Content-Type: application/octet-stream\r\nContent-Length: {body_bytes}\r\n\
+         Connection: keep-alive\r\nETag: \"{:x}\"\r\nAccept-Ranges: bytes\r\n\r\n",
+        random.next()
+    )
+}
+
+/// As a browser asks, or something small.
+fn request(random: &mut Random, site: &Site, packets: Packets) -> Vec<u8> {
+    if packets == Packets::Short {
+        return format!("GET /{:x} HTTP/1.1\r\nHost: {}\r\n\r\n", random.next(), site.name())
+            .into_bytes();
+    }
     format!(
         "GET /assets/{:x}.js?v={} HTTP/1.1\r\nHost: {}\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64; \
          rv:128.0) Gecko/20100101 Firefox/128.0\r\nAccept: */*\r\nAccept-Language: en-US,en;q=0.5\r\n\

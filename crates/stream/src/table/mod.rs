@@ -158,6 +158,7 @@ impl<S: Default> Table<S> {
         self.counters.flows_peak = self.counters.flows_peak.max(self.counters.flows_now);
         let flow = &mut self.pool.get_mut(slot)?.flow;
         sink(flow, packet.evidence, StreamEvent::Open);
+        self.shed_attempts(sink);
         Some(slot)
     }
 
@@ -262,7 +263,7 @@ impl<S: Default> Table<S> {
         outcome
     }
 
-    /// After work on a flow: its end, its place in the agenda and in the lists.
+    /// After work on a flow that was not settled: its end, its place in the agenda and in the lists.
     fn conclude<F: Sink<S>>(&mut self, slot: Slot, outcome: Outcome, sink: &mut F) {
         let now = self.clock.elapsed();
         let Some(entry) = self.pool.get_mut(slot) else { return };
@@ -281,6 +282,10 @@ impl<S: Default> Table<S> {
             }
         }
         self.pool.touch(slot, now);
+    }
+
+    /// Keeps within the limit of attempts: the least recently seen goes.
+    fn shed_attempts<F: Sink<S>>(&mut self, sink: &mut F) {
         if let Some(surplus) = self.pool.surplus_attempt(self.limits.attempted_flows.max(1)) {
             self.evict(surplus, sink);
         }
