@@ -6,9 +6,11 @@
 //! that is.
 
 use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
 
 use tw_model::{Connection, Evidence, FlowId, HttpExchange, KeyedHash, Timestamp, TlsHello};
 
+use crate::names::normalised;
 use crate::sighting::{Exchange, MAX_EVIDENCE};
 
 /// What was told of one connection.
@@ -17,9 +19,25 @@ pub(super) struct Told {
     pub(super) flow: FlowId,
     pub(super) connection: Option<Connection>,
     pub(super) evidence: Vec<Evidence>,
-    /// The first, with when it came.
-    pub(super) hello: Option<Box<(TlsHello, Timestamp)>>,
+    pub(super) hello: Option<Box<Named>>,
     pub(super) exchanges: Vec<(Box<HttpExchange>, Vec<Evidence>)>,
+}
+
+/// What the first hello says of the server.
+#[derive(Debug)]
+pub(super) struct Named {
+    pub(super) client: IpAddr,
+    pub(super) server: IpAddr,
+    pub(super) name: Box<str>,
+    pub(super) at: Timestamp,
+}
+
+impl Named {
+    /// `None` where it names nothing.
+    pub(super) fn of(hello: &TlsHello, at: Timestamp) -> Option<Self> {
+        let name = normalised(hello.sni.as_deref()?)?.into();
+        Some(Self { client: hello.client.ip, server: hello.server.ip, name, at })
+    }
 }
 
 /// Connections in the order in which they were first told of.
@@ -93,6 +111,7 @@ impl Told {
         }
         for e in evidence {
             if self.evidence.len() < MAX_EVIDENCE && !self.evidence.contains(&e) {
+                self.evidence.reserve_exact(1);
                 self.evidence.push(e);
             }
         }

@@ -9,7 +9,7 @@ use tw_model::{
     Timestamp, TlsHello, Transport, Via,
 };
 
-use super::recent::Told;
+use super::recent::{Named, Told};
 use super::{Held, Inquiry, Ledger, stretch, upsert};
 use crate::Key;
 use crate::destination::{has_carried, is_service};
@@ -65,12 +65,13 @@ impl Ledger {
     }
 
     pub(super) fn hello_told(&mut self, hello: TlsHello, at: Timestamp, inquiry: &mut Inquiry<'_>) {
+        let Some(named) = Named::of(&hello, at) else { return };
         if self.is_read_at_once(hello.flow) {
-            self.hello(&hello, at, inquiry);
+            self.hello(hello.flow, &named, inquiry);
         } else if let Some(told) = self.recent.told(hello.flow)
             && told.hello.is_none()
         {
-            told.hello = Some(Box::new((hello, at)));
+            told.hello = Some(Box::new(named));
         }
     }
 
@@ -87,12 +88,12 @@ impl Ledger {
 
     /// Reads what was told of a connection, which matters after all.
     fn promote(&mut self, told: Told, policy: &Policy, inquiry: &mut Inquiry<'_>) {
-        let Told { connection, evidence, hello, exchanges, .. } = told;
+        let Told { flow, connection, evidence, hello, exchanges } = told;
         if let Some(c) = connection {
             self.connection(c, &evidence, inquiry);
         }
-        if let Some((hello, at)) = hello.as_deref() {
-            self.hello(hello, *at, inquiry);
+        if let Some(named) = hello {
+            self.hello(flow, &named, inquiry);
         }
         for (exchange, evidence) in exchanges {
             self.exchange(&exchange, &evidence, policy, inquiry);
@@ -302,14 +303,14 @@ impl Ledger {
         self.names = names;
     }
 
-    fn hello(&mut self, hello: &TlsHello, at: Timestamp, inquiry: &mut Inquiry<'_>) {
-        let Some(name) = hello.sni.as_deref().and_then(normalised) else { return };
-        let known = self.held.get(&hello.flow);
+    fn hello(&mut self, flow: FlowId, named: &Named, inquiry: &mut Inquiry<'_>) {
+        let Named { client, server, ref name, at } = *named;
+        let known = self.held.get(&flow);
         let tag = known.and_then(|s| s.connection.as_ref()).map(|c| c.tag).unwrap_or_default();
-        let (environment, host) = self.judged_for(hello.client.ip, tag, inquiry.environments);
-        let sighting = self.held.entry(hello.flow).or_default();
+        let (environment, host) = self.judged_for(client, tag, inquiry.environments);
+        let sighting = self.held.entry(flow).or_default();
         if sighting.sni.is_none() {
-            let server = hello.server.ip;
+            let name = String::from(&**name);
             let asked = inquiry.name(environment, host, name, NameOrigin::Sni, server, at);
             sighting.sni = Some(Box::new(asked));
         }

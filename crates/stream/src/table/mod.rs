@@ -116,6 +116,9 @@ impl<S: Default> Table<S> {
             let Some(at) = self.pool.get(slot).map(|entry| entry.evidence) else { continue };
             self.retire(slot, CloseReason::EndOfInput, at, sink);
         }
+        // Whoever judges now needs the memory more.
+        self.pool = Pool::new();
+        self.index = HashTable::new();
     }
 
     /// What was counted so far.
