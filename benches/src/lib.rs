@@ -5,11 +5,15 @@
 #![forbid(unsafe_code)]
 
 mod docker;
+mod exports;
+mod h2c;
 mod hello;
 mod mix;
 mod office;
 mod random;
 
 pub use docker::{Sessions, Truth};
+pub use exports::{Exports, Version as ExportVersion};
+pub use h2c::write_h2c;
 pub use hello::tls_handshake;
 pub use mix::{Packets, Totals, write_mix};

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use tw_model::{
     AppProtocol, Caveat, Connection, ConnectionState, DestinationName, FlowId, NameOrigin, Opener,
@@ -68,8 +69,19 @@ struct Endpoints {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Claimed {
     pub(crate) name: String,
-    /// DNS gave the address other names; else no answer for it was seen.
-    pub(crate) contradicted: bool,
+    pub(crate) doubt: Doubt,
+}
+
+/// Why a listed name is not believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Doubt {
+    /// DNS gave the address other names.
+    Contradicted,
+    /// No answer for it was seen, where answers have been seen for so long that it ought to be there.
+    Unseen,
+    /// No answer for it was seen, and none could be expected: the network's name service is out of
+    /// sight, or an answer from before the watch was still good.
+    Unverifiable,
 }
 
 /// What contacts are read out of.
@@ -199,7 +211,8 @@ impl<'a> Reading<'_, 'a> {
         if self.is_opaque_proxy(environment, c, sighting, &names, endpoints) {
             caveats.insert(Caveat::Proxied);
         }
-        let claim = || self.listed_claim(c.responder.port, &records, sighting);
+        let claim =
+            || self.listed_claim(environment, c.first, c.responder.port, &records, sighting);
         let claimed = if registry == Registry::Unfamiliar { claim() } else { None };
         contacts.push(Contact {
             flow,
@@ -289,7 +302,8 @@ impl<'a> Reading<'_, 'a> {
     }
 
     /// A registry by what is spoken, or by the name of a TLS server. The name is the client's
-    /// claim: where DNS gave the address other names only, it is not believed.
+    /// claim: it is believed where DNS gave it this address, in this run or before, or where the
+    /// address itself is known.
     fn registry(
         &self,
         spoken: bool,
@@ -302,20 +316,25 @@ impl<'a> Reading<'_, 'a> {
         let claims: Vec<&str> = claimed(sighting).map(|n| n.name.as_str()).collect();
         let named = records.iter().filter_map(|r| r.names.first().map(String::as_str));
         let borne_out = |name: &str| {
-            records.is_empty() || records.iter().any(|r| r.names.first().is_some_and(|n| n == name))
+            records.iter().any(|r| r.names.first().is_some_and(|n| n == name))
+                || claimed(sighting).any(|asked| asked.name == name && was_mapped(asked))
         };
         let address = ip.to_string();
         let listed_address = self.is_listed(&address, Some(port)) || freshness.level <= Level::Host;
         let listed = |name: &str| self.is_listed(name, Some(port));
         let base = |name: &str| self.base_registries.contains(name);
         if spoken {
-            let trusted = listed_address
-                || claims.iter().any(|name| listed(name) && !records.is_empty() && borne_out(name));
+            let trusted =
+                listed_address || claims.iter().any(|name| listed(name) && borne_out(name));
             return if trusted { Registry::Trusted } else { Registry::Unfamiliar };
         }
         let by_name: Vec<&str> = claims.into_iter().chain(named).collect();
         if sighting.exchanges.is_empty() && by_name.iter().any(|name| listed(name)) {
-            let trusted = by_name.iter().any(|name| listed(name) && borne_out(name));
+            let address_is_known =
+                sighting.address.as_ref().is_some_and(|a| a.environment == Knowledge::Known);
+            let trusted = listed_address
+                || address_is_known
+                || by_name.iter().any(|name| listed(name) && borne_out(name));
             return if trusted { Registry::Trusted } else { Registry::Unfamiliar };
         }
         let from_base =
@@ -329,12 +348,24 @@ impl<'a> Reading<'_, 'a> {
 
     fn listed_claim(
         &self,
+        environment: EnvironmentId,
+        at: Timestamp,
         port: u16,
         records: &[Settled<'_>],
         sighting: &Sighting,
     ) -> Option<Claimed> {
         let listed = claimed(sighting).find(|asked| self.is_listed(&asked.name, Some(port)))?;
-        Some(Claimed { name: listed.name.clone(), contradicted: !records.is_empty() })
+        let settled = self
+            .ledger
+            .names
+            .seen_since(environment)
+            .is_some_and(|since| since.plus(DNS_SETTLES) <= at);
+        let doubt = match (records.is_empty(), settled) {
+            (false, _) => Doubt::Contradicted,
+            (true, true) => Doubt::Unseen,
+            (true, false) => Doubt::Unverifiable,
+        };
+        Some(Claimed { name: listed.name.clone(), doubt })
     }
 
     /// Was the daemon just asked for an image from there, and is it on no list?
@@ -424,6 +455,11 @@ fn claimed(sighting: &Sighting) -> impl Iterator<Item = &Asked> {
     all.filter(|_| !sighting.is_proxied())
 }
 
+/// Did DNS give this name this address before, as far as the store remembers?
+fn was_mapped(asked: &Asked) -> bool {
+    matches!(asked.mapping.environment, Knowledge::Known | Knowledge::Touched { .. })
+}
+
 fn all_names(records: &[Settled<'_>], sighting: &Sighting) -> Vec<DestinationName> {
     let mut records = records.to_vec();
     records.sort_by(|a, b| (b.last, a.names).cmp(&(a.last, b.names)));
@@ -506,4 +542,6 @@ fn caveats_of(c: &Connection, sighting: &Sighting) -> BTreeSet<Caveat> {
 }
 
 const MAX_NAMES: usize = 16;
+/// After so long every answer that a host may still have had from before has run out.
+const DNS_SETTLES: Duration = Duration::from_secs(3600);
 const MAX_SERVICE_BYTES: u64 = 4 << 20;

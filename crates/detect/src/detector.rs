@@ -181,7 +181,7 @@ impl Detector {
             };
             all.push(Reviewed { judgement, settles: transfer.action.started });
         }
-        for held in self.ledger.containers.values() {
+        for held in self.ledger.containers.values().filter(|held| !held.value.is_refused()) {
             let judgement = Judgement::Container {
                 environment: self.environments.name(held.environment).to_owned(),
                 event: Box::new(held.value.clone()),

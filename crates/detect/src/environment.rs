@@ -52,6 +52,13 @@ impl Network {
     }
 }
 
+/// `10.0.0.0/8`.
+impl std::fmt::Display for Network {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.base, self.prefix_bits)
+    }
+}
+
 /// `10.0.0.0/8`, `fd00::/8`, or a bare address.
 impl FromStr for Network {
     type Err = NotANetwork;
@@ -122,6 +129,7 @@ impl ExporterList {
     #[must_use]
     pub fn takes(&self, ip: IpAddr) -> bool {
         match self {
+            _ if is_file(ip) => true,
             Self::Anybody => true,
             Self::Only(list) => list.iter().any(|network| network.contains(ip)),
         }
@@ -181,7 +189,7 @@ impl Environments {
     /// elsewhere says nothing of what happened here, unless the operator says so.
     pub(crate) fn may_teach(&self, id: EnvironmentId, exporter: IpAddr) -> bool {
         match &self.exporters {
-            ExporterList::Anybody => self.has(id, exporter),
+            ExporterList::Anybody => is_file(exporter) || self.has(id, exporter),
             list @ ExporterList::Only(_) => list.takes(exporter),
         }
     }
@@ -227,9 +235,22 @@ impl Environments {
         self.list.get(id.0).is_some_and(|e| e.networks.iter().any(|n| n.contains(ip)))
     }
 
+    /// The narrowest network of that environment that has the address.
+    pub(crate) fn network_of(&self, id: EnvironmentId, ip: IpAddr) -> Option<Network> {
+        let networks = self.list.get(id.0)?.networks.iter().filter(|n| n.contains(ip));
+        networks.max_by_key(|n| n.prefix_bits).copied()
+    }
+
     pub(crate) fn alias(&self, id: EnvironmentId, ip: IpAddr) -> Option<IpAddr> {
         self.aliases.get(&(id.0, ip.to_canonical())).copied()
     }
+}
+
+/// Does this stand for a file of flow records instead of an exporter? "This network" (RFC 1122 §3.2.1.3)
+/// is no source of any datagram. A file that the operator gives may teach as a capture may.
+#[must_use]
+pub fn is_file(exporter: IpAddr) -> bool {
+    matches!(exporter, IpAddr::V4(v4) if v4.octets().first() == Some(&0))
 }
 
 const DEFAULT: &str = "default";

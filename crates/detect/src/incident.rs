@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use tw_model::{
-    ApiCall, AppProtocol, Build, Caveat, ContainerAction, ContainerEvent, DeployKind, Incident,
-    Outcome, Route, Rule, TimelineEntry, Timestamp,
+    ApiCall, AppProtocol, Build, Caveat, ContainerAction, ContainerEvent, DeployKind, FlowId,
+    Incident, Outcome, Route, Rule, StreamUse, TimelineEntry, Timestamp,
 };
 
 use crate::account::about;
@@ -215,9 +215,14 @@ impl Timeline<'_, '_> {
         }
     }
 
-    /// A registry that a mere pull spoke to belongs to no maker.
+    /// A registry that a mere pull spoke to belongs to no maker, and who connects to a build is no
+    /// contact of the host's.
     fn registries(&self, entries: &mut Vec<TimelineEntry>) {
-        let pulled = |d: &&&Draft| d.finding.rule == Rule::RegistryNew && d.owners.is_empty();
+        let pulled = |d: &&&Draft| match d.finding.rule {
+            Rule::RegistryNew => d.owners.is_empty(),
+            Rule::BuildInbound => true,
+            _ => false,
+        };
         entries.extend(self.members.iter().filter(pulled).map(|d| TimelineEntry {
             timestamp: d.finding.timestamp,
             reference: d.finding.id.clone(),
@@ -228,12 +233,20 @@ impl Timeline<'_, '_> {
     /// Images pulled and pushed: for the incident's makers, of them, and by its callers.
     fn transfers(&self, entries: &mut Vec<TimelineEntry>) {
         let host = self.members.first().map(|d| d.host);
+        let flows = self.owners.iter().flat_map(|owner| self.scene.contacts_of(*owner));
+        let flows: BTreeSet<FlowId> = flows.map(|(contact, _)| contact.flow).collect();
         for transfer in self.scene.transfers.iter().filter(|t| t.host.is_some() && t.host == host) {
             let action = &transfer.action;
             let asked = action.client.is_some_and(|client| self.clients.contains(&client));
             let made = transfer.made_by.is_some_and(|i| self.owners.contains(&Owner::Maker(i)));
-            let mine = asked && self.is_in(action.started);
-            if mine || made || transfer.owners.iter().any(|owner| self.owners.contains(owner)) {
+            let told = action.registry_ip.is_some_and(|ip| self.findings.contains_key(&ip));
+            let mine = (asked || told) && self.is_in(action.started);
+            let spoken = action.flows.iter().any(|flow| flows.contains(flow));
+            if mine
+                || made
+                || spoken
+                || transfer.owners.iter().any(|owner| self.owners.contains(owner))
+            {
                 entries.push(TimelineEntry {
                     timestamp: action.started,
                     reference: action.id.0.clone(),
@@ -256,6 +269,9 @@ impl Timeline<'_, '_> {
             Registry::No => "The host contacted",
             Registry::Trusted if is_tls => "The host spoke over TLS to the registry",
             Registry::Trusted => "The host spoke to the registry",
+            Registry::Unfamiliar if contact.claimed.is_some() => {
+                "The host spoke to what it called a listed registry, at"
+            }
             Registry::Unfamiliar => "The host spoke to a registry that is not listed, at",
         };
         let received =
@@ -299,6 +315,8 @@ impl Timeline<'_, '_> {
     }
 }
 
+/// Characters of a stream that are shown.
+const MAX_SAID: usize = 1_024;
 /// Calls with the same words that the timeline tells one by one.
 const MAX_ALIKE: usize = 3;
 
@@ -310,6 +328,7 @@ const fn is_told(route: Route) -> bool {
             | Route::Info
             | Route::ContainerList
             | Route::ImageList
+            | Route::ContainerAttach
             | Route::ImagePull
             | Route::ImagePush
             | Route::ImageTag
@@ -339,12 +358,15 @@ fn ends_of(mut same: Vec<TimelineEntry>) -> Vec<TimelineEntry> {
 
 fn call_entry(call: &ApiCall) -> TimelineEntry {
     let status = call.status.map_or_else(String::new, |status| format!(" (answered {status})"));
-    let text = format!(
+    let mut text = format!(
         "{} called {} {}{status}",
         call.client.ip,
         printable(&call.method, 16),
         printable(&call.path, 160)
     );
+    if let Some(stream) = &call.stream {
+        text.push_str(&carried(stream));
+    }
     TimelineEntry {
         timestamp: call.started,
         reference: format!("call-{}-{}", call.id.flow.0, call.id.index),
@@ -389,6 +411,21 @@ fn build_words(build: &Build) -> String {
     text
 }
 
+/// How much was said; and what, where that was kept.
+fn carried(stream: &StreamUse) -> String {
+    let output = stream.output_bytes.saturating_add(stream.error_bytes);
+    let (input, output) = (bytes(stream.input_bytes), bytes(output));
+    let mut text = format!(" (its stream carried {input} in and {output} out)");
+    let Some(said) = &stream.said else { return text };
+    for (way, said) in [("in", &said.input), ("out", &said.output)] {
+        let said = String::from_utf8_lossy(said).replace(['\r', '\n'], " ");
+        if !said.is_empty() {
+            text.push_str(&format!("; {way}: {}", printable(&said, MAX_SAID)));
+        }
+    }
+    text
+}
+
 /// A plugin from a registry.
 fn is_installed(event: &ContainerEvent) -> bool {
     event.kind == DeployKind::Plugin && event.image.is_some()
@@ -419,13 +456,16 @@ fn container_entry(title: &str, held: &Held<ContainerEvent>) -> TimelineEntry {
             text.push_str(&format!(", with {}", list(&risks, 8)));
         }
         ContainerAction::Exec if !event.command.is_empty() => {
-            text.push_str(&format!(": {}", printable(&event.command.join(" "), 200)))
+            text.push_str(&format!(": {}", printable(&event.command.join(" "), 200)));
         }
         ContainerAction::Copy => {
             let path = printable(event.path.as_deref().unwrap_or("a place unknown"), 120);
             text.push_str(&format!(", to {path}, {}", bytes(event.copied_bytes.unwrap_or(0))));
         }
         _ => {}
+    }
+    if let Some(stream) = &event.stream {
+        text.push_str(&carried(stream));
     }
     let reference = event
         .container_id

@@ -70,6 +70,11 @@ pub(crate) struct Ledger {
     pub(crate) named_hosts: BTreeMap<BuildId, Vec<NamedHost>>,
     pub(crate) daemons: BTreeSet<HostAddress>,
     pub(crate) daemon_ports: BTreeSet<(EnvironmentId, IpAddr, u16)>,
+    daemon_ips: BTreeSet<IpAddr>,
+    /// Connections to daemons' hosts inside a window, kept beyond the recent ones.
+    inbound: BTreeMap<FlowId, Box<Sighting>>,
+    /// When the ports of daemons' hosts were used first and last, by connections that are forgotten.
+    pub(crate) inbound_ports: BTreeMap<(IpAddr, u16), (Timestamp, Timestamp)>,
     /// Stretches of time in which a daemon address had a window; to know what not to forget.
     watched: BTreeSet<(IpAddr, i64)>,
     multi_tenant: HostList,
@@ -128,6 +133,9 @@ impl Ledger {
             named_hosts: BTreeMap::new(),
             daemons: BTreeSet::new(),
             daemon_ports: BTreeSet::new(),
+            daemon_ips: BTreeSet::new(),
+            inbound: BTreeMap::new(),
+            inbound_ports: BTreeMap::new(),
             watched: BTreeSet::new(),
             multi_tenant: HostList::multi_tenant(),
             counters: Counters::default(),
@@ -142,6 +150,12 @@ impl Ledger {
     /// All connections that matter.
     pub(crate) fn sightings(&self) -> impl Iterator<Item = (&FlowId, &Sighting)> {
         self.held.iter().map(|(id, sighting)| (id, &**sighting))
+    }
+
+    /// What is remembered of connections to docker hosts, and of others.
+    pub(crate) fn inbound(&self) -> impl Iterator<Item = &Sighting> {
+        let kept = self.inbound.values().map(|sighting| &**sighting);
+        kept.chain(self.sightings().map(|(_, sighting)| sighting))
     }
 
     pub(crate) fn push(
@@ -234,6 +248,7 @@ impl Ledger {
         if self.daemons.len() < MAX_DAEMONS {
             self.daemons.insert((environment, ip));
             self.daemon_ports.insert((environment, ip, port));
+            self.daemon_ips.insert(ip);
         }
         environment
     }

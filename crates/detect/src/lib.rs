@@ -16,6 +16,7 @@
 )]
 
 mod account;
+pub mod audit;
 mod destination;
 mod detector;
 mod draft;
@@ -42,9 +43,10 @@ mod text;
 mod transfer;
 mod window;
 
+pub use audit::{Audit, AuditLimits};
 pub use detector::{Detector, Judgement, Reviewed};
 pub use environment::{
-    Environment, Environments, ExporterList, Network, NotANetwork, private_networks,
+    Environment, Environments, ExporterList, Network, NotANetwork, is_file, private_networks,
 };
 pub use learner::Learner;
 pub use policy::{Counters, Limits, Policy};

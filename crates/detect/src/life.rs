@@ -114,7 +114,8 @@ pub(crate) fn lives<'a>(
     makers: &mut [Maker<'a>],
     deploy_window: Duration,
 ) -> Vec<Life<'a>> {
-    let mut events: Vec<_> = ledger.containers.iter().collect();
+    let taken = ledger.containers.iter().filter(|(_, held)| !held.value.is_refused());
+    let mut events: Vec<_> = taken.collect();
     events.sort_by_key(|(call, held)| (time_of(&held.value), **call));
     let mut lives: Vec<Life<'a>> = Vec::new();
     let mut by_key: BTreeMap<(HostId, String), Vec<usize>> = BTreeMap::new();

@@ -1,6 +1,6 @@
 //! Names of addresses, as DNS answers gave them, and the dated lists of names that mean something.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -43,6 +43,8 @@ pub(crate) struct Standing {
 pub(crate) struct NameTable {
     by_address: HashMap<IpAddr, Vec<NameRecord>, KeyedHash>,
     order: VecDeque<IpAddr>,
+    /// First answer that was seen in each environment.
+    since: BTreeMap<EnvironmentId, Timestamp>,
 }
 
 impl NameTable {
@@ -75,6 +77,17 @@ impl NameTable {
             let lost = self.by_address.remove(&oldest).map_or(0, |records| records.len());
             counters.names_lost += u64::try_from(lost).unwrap_or(u64::MAX);
         }
+    }
+
+    /// Notes that an answer was seen in that environment.
+    pub(crate) fn note(&mut self, environment: EnvironmentId, at: Timestamp) {
+        let since = self.since.entry(environment).or_insert(at);
+        *since = at.min(*since);
+    }
+
+    /// Since when answers have been seen in that environment.
+    pub(crate) fn seen_since(&self, environment: EnvironmentId) -> Option<Timestamp> {
+        self.since.get(&environment).copied()
     }
 
     /// Answers for that address of which nobody has asked yet how they stood.

@@ -64,6 +64,9 @@ pub struct Limits {
     pub recent_connections: usize,
     /// Connections of docker hosts inside a window, kept beyond the recent ones. Default 65,536.
     pub held_connections: usize,
+    /// Connections to docker hosts inside a window, kept beyond the recent ones, and as many ports of
+    /// theirs. Default 4,096.
+    pub inbound_connections: usize,
     /// HTTP exchanges kept of one connection. Default 64.
     pub exchanges_per_connection: usize,
     /// API calls. Default 65,536.
@@ -95,6 +98,7 @@ impl Default for Limits {
         Self {
             recent_connections: 49_152,
             held_connections: 65_536,
+            inbound_connections: 4_096,
             exchanges_per_connection: 64,
             calls: 65_536,
             builds: 8_192,
@@ -122,6 +126,8 @@ pub struct Counters {
     pub connections_forgotten: u64,
     /// Connections forgotten inside a window because the tables were full: these may hide a finding.
     pub connections_lost: u64,
+    /// Connections to docker hosts, and ports of theirs, beyond the limit: these may hide a finding.
+    pub inbound_lost: u64,
     /// HTTP exchanges beyond the limit of one connection.
     pub exchanges_lost: u64,
     /// API calls forgotten.

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use tw_model::{ApiCall, CallId, Caveat, ContainerAction, Endpoint, Evidence, FlowId, Timestamp};
+use tw_model::{
+    ApiCall, CallId, Caveat, ContainerAction, DeployKind, Endpoint, Evidence, FlowId, Timestamp,
+};
 
 use crate::Knowledge;
 use crate::destination::{Contact, Reading, Registry};
@@ -42,6 +44,7 @@ pub(crate) struct Scene<'a> {
     pub(crate) transfers: Vec<Transfer<'a>>,
     pub(crate) transfers_by_flow: BTreeMap<FlowId, usize>,
     pub(crate) transfers_by_call: BTreeMap<CallId, usize>,
+    pub(crate) plugins_by_call: BTreeMap<CallId, usize>,
     /// Containers that were not made of an image built here, by their image.
     pub(crate) lives_by_image: BTreeMap<(HostId, String), Vec<usize>>,
     /// Indices of contacts by owner, and of lives and calls by who acted.
@@ -164,6 +167,7 @@ impl<'a> Scene<'a> {
             transfers,
             transfers_by_flow: BTreeMap::new(),
             transfers_by_call: BTreeMap::new(),
+            plugins_by_call: BTreeMap::new(),
             lives_by_image: BTreeMap::new(),
             contacts_by_owner: BTreeMap::new(),
             lives_by_client: BTreeMap::new(),
@@ -189,6 +193,9 @@ impl<'a> Scene<'a> {
                 self.lives_by_image.entry((life.host, image_name(image))).or_default().push(i);
             }
             for held in &life.events {
+                if held.value.kind == DeployKind::Plugin {
+                    self.plugins_by_call.insert(held.value.call, i);
+                }
                 self.lives_by_client.entry(held.value.client).or_default().insert(i);
             }
         }
@@ -231,14 +238,9 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// What this call deployed, where it is no container of an image that was built here.
-    pub(crate) fn life_of_call(&self, call: CallId) -> Option<Owner> {
-        let event = &self.ledger.containers.get(&call)?.value;
-        let index = self.lives_by_client.get(&event.client)?.iter().find(|index| {
-            let life = self.lives.get(**index);
-            life.is_some_and(|life| life.events.iter().any(|held| held.value.call == call))
-        })?;
-        Some(Owner::Life(*index))
+    /// The plugin that this call installed.
+    pub(crate) fn plugin_of_call(&self, call: CallId) -> Option<Owner> {
+        self.plugins_by_call.get(&call).map(|index| Owner::Life(*index))
     }
 
     pub(crate) fn maker(&self, owner: Owner) -> Option<&Maker<'a>> {

@@ -184,7 +184,7 @@ fn a_plugin_from_an_unfamiliar_registry_is_one_incident() {
     let told = run(&observations, &Store::baseline());
     assert_eq!(told.one(Rule::RegistryNew).techniques, ["T1204.003"]);
     let risky = told.one(Rule::ContainerRisky);
-    assert!(risky.title.contains("plugin reg.bad:5000/p:1 (from"), "{}", risky.title);
+    assert!(risky.title.contains("plugin reg.bad:5000/p:1,"), "{}", risky.title);
     assert_eq!(address(told.one(Rule::ContainerNewDestination)), Some(ip(EVIL)));
     assert_eq!(told.incidents.len(), 1, "{:#?}", told.incidents);
     assert!(told.t1612().is_empty());
@@ -223,4 +223,19 @@ fn two_incidents_of_one_caller_have_two_ids() {
     let told = run(&observations, &Store::baseline());
     let ids: std::collections::BTreeSet<_> = told.incidents.iter().map(|i| &i.id).collect();
     assert_eq!((told.incidents.len(), ids.len()), (2, 2), "{:#?}", told.incidents);
+}
+
+#[test]
+fn what_the_daemon_refused_was_not_done_in_either_order() {
+    let mut asked = container(ContainerAction::Create, "nx", "evil:1", ATTACKER, 1.0);
+    asked.risks = vec![Risk::Privileged];
+    asked.status = None;
+    let mut refused = asked.clone();
+    refused.status = Some(409);
+    for order in [[&asked, &refused], [&refused, &asked]] {
+        let told = run(&order.map(|event| acted(event.clone())), &Store::baseline());
+        assert!(told.of(Rule::ContainerRisky).is_empty());
+    }
+    let alone = run(&[acted(asked)], &Store::baseline());
+    assert_eq!(alone.of(Rule::ContainerRisky).len(), 1);
 }

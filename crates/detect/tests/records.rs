@@ -181,3 +181,42 @@ fn records_teach_where_a_service_answered_an_ephemeral_port() {
     assert_eq!(facts(&|c| c.midstream = true), 0, "no SYN among the flags");
     assert_eq!(facts(&|c| c.state = ConnectionState::Attempted), 0);
 }
+
+#[test]
+fn records_and_opaque_tls_teach_callers_but_no_builders() {
+    let keys = |change: &dyn Fn(&mut Connection)| {
+        let mut c = conversation(1, "10.10.2.20", CLASSIC, 0.0, 10.0);
+        change(&mut c);
+        let mut keys = Vec::new();
+        let mut learner = Learner::new(Environments::default());
+        learner.push(&seen(c), &mut |fact: Fact<'_>| keys.push(format!("{:?}", fact.key)));
+        keys.retain(|key| !key.starts_with("Address"));
+        keys
+    };
+    let caller = ["Caller { client: 10.10.2.20, daemon: 10.10.1.5 }"];
+    assert_eq!(keys(&|_| {}), caller);
+    let tls = |c: &mut Connection| {
+        (c.via, c.app, c.exported) = (Via::Packets, Some(AppProtocol::Tls), None);
+        c.ended = true;
+    };
+    assert_eq!(keys(&tls), caller);
+    let none = Vec::<String>::new();
+    assert_eq!(keys(&|c| (c.via, c.exported) = (Via::Packets, None)), none, "what can be read");
+    assert_eq!(keys(&|c| c.payload_bytes = [0, 1_000]), none, "headers only");
+    assert_eq!(keys(&|c| c.responder.port = 8_080), none, "no port of a Docker API");
+    let forged = Exported { exporters: vec![ip("203.0.113.9")], ..exported(1, Vec::new()) };
+    assert_eq!(keys(&|c| c.exported = Some(Box::new(forged.clone()))), none, "an exporter outside");
+}
+
+#[test]
+fn a_known_caller_of_an_inferred_build_is_not_called_a_stranger() {
+    let all = [seen(conversation(1, CI, CLASSIC, 0.0, 10.0)), download(90, 4.0)];
+    let caller = format!("caller {CI} {HOST}");
+    let told = run(&all, &Store::default().know(&["address 192.0.2.80", &caller]));
+    assert!(told.of(Rule::BuildNewCaller).is_empty());
+    let summary = &told.one(NEW).summary;
+    assert!(
+        !summary.contains("never seen there") && !summary.contains("had not built"),
+        "{summary}"
+    );
+}

@@ -197,7 +197,7 @@ impl Api {
             counters: &mut self.counters,
             tokens: &mut self.registries.tokens,
         };
-        exchange.event(conn, &event.kind, at, turn);
+        exchange.event(conn, event, at, turn);
         exchange.tell(at, sink);
         let fetched = exchange.fetched(&event.kind);
         let step = exchange.registry_step(at);

@@ -16,6 +16,7 @@ use crate::remote::comparable;
 use crate::role::{RequestBody, Role};
 use crate::route::Target;
 use crate::software::SoftwareReader;
+use crate::stream::StreamMeter;
 use crate::summary::{Summary, literal, user_agent};
 
 /// What a call may use and change besides itself.
@@ -34,6 +35,7 @@ pub(crate) struct Call {
     proof: Proof,
     role: Role,
     software: SoftwareReader,
+    stream: Option<Box<StreamMeter>>,
     /// dockerd would redirect this spelling.
     unclean: bool,
     request_over: bool,
@@ -67,6 +69,7 @@ impl Call {
         let target = match head.extent {
             Extent::Line => Target::read_begun(&head.target)?,
             Extent::Whole | Extent::Fields => Target::read(&head.target)?,
+            Extent::Missing => return None,
         };
         let route = target.route(&head.method)?;
         let mut api = blank_api(summary, conn, turn.now);
@@ -95,6 +98,7 @@ impl Call {
         }
         let call = Self {
             software: SoftwareReader::new(route, &target.path),
+            stream: None,
             unclean: target.unclean,
             request_over: false,
             fresh: Fresh { api: true, role: true },
@@ -144,6 +148,7 @@ impl Call {
             proof,
             role,
             software: SoftwareReader::new(Route::Other, ""),
+            stream: None,
             unclean: false,
             request_over: true,
             fresh: Fresh::default(),
@@ -192,12 +197,18 @@ impl Call {
 
     /// RFC 9112 §4, and what the answer says about who answers.
     pub(crate) fn response_head(&mut self, head: &ResponseHead, turn: &mut Turn<'_>) {
-        self.api.status = Some(head.status);
         self.api.software = SoftwareReader::head(head);
         self.api.ended = turn.now;
         if head.extent != Extent::Whole {
             self.role.add_caveat(Caveat::Truncated);
         }
+        if head.extent == Extent::Missing {
+            // Progress in chunks is what only success is answered with.
+            self.role.response_head(head.status, turn.now);
+            self.fresh.role = true;
+            return;
+        }
+        self.api.status = Some(head.status);
         if recognise::is_daemon_answer(head) {
             turn.memory.learn_daemon(self.api.daemon, self.api.tag);
             self.prove(Proof::Answer);
@@ -241,10 +252,21 @@ impl Call {
         self.fresh = Fresh { api: true, role: true };
     }
 
+    /// Is it one that is answered with a stream?
+    pub(crate) const fn streams(&self) -> bool {
+        matches!(self.api.route, Route::ExecStart | Route::ContainerAttach)
+    }
+
     /// Bytes on a connection that this call hijacked.
-    pub(crate) fn running(&mut self, now: Timestamp) {
-        self.api.ended = now;
-        self.role.running(now);
+    pub(crate) fn running(&mut self, by_client: bool, bytes: &[u8], turn: &Turn<'_>) {
+        self.api.ended = turn.now;
+        self.role.running(turn.now);
+        if !self.streams() {
+            return;
+        }
+        let blank = || Box::new(StreamMeter::new(turn.secrets));
+        let meter = self.stream.get_or_insert_with(blank);
+        if by_client { meter.sent(bytes) } else { meter.received(bytes) }
     }
 
     /// Nothing more will come. `client_gone`: the connection was seen to end.
@@ -252,13 +274,19 @@ impl Call {
         self.request_end(turn);
         // What might have belonged to another call does not.
         let waited = self.only_gives();
+        if let Some(meter) = self.stream.take() {
+            let seen = meter.into_seen();
+            self.role.streamed(&seen);
+            self.api.stream = Some(seen);
+            self.fresh = Fresh { api: true, role: true };
+        }
         self.role.over(client_gone, turn);
         self.fresh.role |= waited && !self.only_gives();
         self.recognise_answer();
         self.refute_stranger();
         turn.memory.stop_waiting(self.key());
         // A hijacked connection has its whole answer long before its end.
-        if !self.api.complete || self.api.status == Some(101) {
+        if !self.api.complete || self.api.status == Some(101) || self.streams() {
             self.fresh = Fresh { api: true, role: true };
         }
     }
@@ -406,6 +434,7 @@ fn blank_api(summary: &Summary, conn: &ConnFacts, now: Timestamp) -> ApiCall {
         user_agent: None,
         credentials: false,
         software: None,
+        stream: None,
         status: None,
         certain: true,
         tls: conn.tls,

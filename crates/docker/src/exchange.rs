@@ -70,10 +70,11 @@ impl Exchange {
     pub(crate) fn event(
         &mut self,
         conn: &ConnFacts,
-        kind: &HttpEventKind<'_>,
+        event: &HttpEvent<'_>,
         at: Evidence,
         turn: &mut Turn<'_>,
     ) {
+        let HttpEvent { ref kind, request_direction, .. } = *event;
         let now = at.timestamp;
         match *kind {
             HttpEventKind::RequestHead(head) => self.request_head(conn, head, at, turn),
@@ -117,7 +118,10 @@ impl Exchange {
             HttpEventKind::RequestUnread(_) => {}
             HttpEventKind::ResponseUnread(bytes) => self.summary.unread(bytes, at),
             HttpEventKind::ResponseEnd(end) => self.response_end(end, at, turn),
-            HttpEventKind::Upstream { .. } => self.with_call(|call| call.running(now)),
+            HttpEventKind::Upstream { direction, bytes } => {
+                let by_client = direction == request_direction;
+                self.with_call(|call| call.running(by_client, bytes, turn));
+            }
             HttpEventKind::Upgraded(_)
             | HttpEventKind::ResponseTrailers(_)
             | HttpEventKind::Reset(_) => {}
@@ -313,9 +317,20 @@ impl Exchange {
         self.fresh = true;
         self.response_ended = true;
         // Only the end of the connection says what a cut means, and when a hijacked stream is over.
-        let hijacked = self.summary.record().status == Some(101);
+        let hijacked = self.is_hijacked();
         self.response_over = end == BodyEnd::Complete && !hijacked;
         self.with_call(|call| call.response_end(end, turn));
+    }
+
+    /// Has the answer handed the connection over? Attach and exec start do so with 200 too, where no
+    /// upgrade was asked for (Docker Engine API v1.43, ContainerAttach, "Hijacking").
+    fn is_hijacked(&self) -> bool {
+        let record = self.summary.record();
+        let streams = self.call.as_ref().is_some_and(|call| call.streams());
+        let is_stream = record.content_type.as_deref().is_some_and(|kind| {
+            kind.starts_with("application/vnd.docker.") && kind.contains("-stream")
+        });
+        record.status == Some(101) || record.status == Some(200) && streams && is_stream
     }
 
     fn note(&mut self, at: Evidence) {

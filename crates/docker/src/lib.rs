@@ -37,6 +37,7 @@ mod remote;
 mod role;
 mod route;
 mod software;
+mod stream;
 mod summary;
 
 pub use api::{Api, ConnFacts, Counters, Limits};

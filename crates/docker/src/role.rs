@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tw_model::{ApiCall, Caveat, ObservationBody, Route, Secrets, Timestamp};
+use tw_model::{ApiCall, Caveat, ObservationBody, Route, Secrets, StreamUse, Timestamp};
 use tw_proto::{BodyEnd, RequestHead};
 
 use crate::build::BuildCall;
@@ -191,6 +191,13 @@ impl Role {
     pub(crate) fn running(&mut self, now: Timestamp) {
         if let Self::Container(call) = self {
             call.running(now);
+        }
+    }
+
+    /// How much a hijacked connection carried.
+    pub(crate) fn streamed(&mut self, stream: &StreamUse) {
+        if let Self::Container(call) = self {
+            call.streamed(stream);
         }
     }
 

@@ -133,8 +133,12 @@ impl Summary {
         at: Evidence,
     ) {
         let record = &mut self.record;
-        record.status = Some(head.status);
         record.ended = at.timestamp;
+        if head.extent == Extent::Missing {
+            record.cut = true;
+            return;
+        }
+        record.status = Some(head.status);
         if self.version.is_none() {
             record.protocol = head.version.as_str();
         }

@@ -123,6 +123,8 @@ pub struct ApiCall {
     pub credentials: bool,
     /// What the answer says of who gave it, where it says anything.
     pub software: Option<Box<Software>>,
+    /// The stream that it handed its connection over to, if it did.
+    pub stream: Option<StreamUse>,
     /// Status of the final answer, where seen.
     pub status: Option<u16>,
     /// Does the answer, or the port together with the request, prove a Docker API?
@@ -149,4 +151,42 @@ pub struct Software {
     /// Version in the body of an answer to `/version` or `/info`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+}
+
+/// How the daemon's side of a stream is told apart into output and errors.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StreamFraming {
+    /// Nothing came.
+    #[default]
+    Unknown,
+    /// Not at all: a terminal.
+    Raw,
+    /// In frames.
+    Frames,
+}
+
+/// An attached terminal, or the input and output of a program: how much went each way.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct StreamUse {
+    /// How the output came.
+    pub framing: StreamFraming,
+    /// Bytes that the caller sent.
+    pub input_bytes: u64,
+    /// Bytes of output, of a terminal all that it showed.
+    pub output_bytes: u64,
+    /// Bytes of error output.
+    pub error_bytes: u64,
+    /// What was said, which may hold any secret: kept only where secrets are to be shown.
+    #[serde(skip)]
+    pub said: Option<Box<StreamText>>,
+}
+
+/// The beginning of what was said on a stream.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StreamText {
+    /// By the caller.
+    pub input: Vec<u8>,
+    /// By the program, output and errors as they came.
+    pub output: Vec<u8>,
 }

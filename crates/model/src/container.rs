@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
-use crate::{CallId, Endpoint, NetworkTag, Timestamp};
+use crate::{CallId, Endpoint, NetworkTag, StreamUse, Timestamp};
 
 /// What was done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -162,6 +162,9 @@ pub struct ContainerEvent {
     /// Bytes that were copied in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub copied_bytes: Option<u64>,
+    /// The stream of an exec: how much was said, not what.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stream: Option<StreamUse>,
     /// What is dangerous about it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub risks: Vec<Risk>,
@@ -173,4 +176,12 @@ pub struct ContainerEvent {
     /// Status of the answer, where seen.
     #[serde(skip)]
     pub status: Option<u16>,
+}
+
+impl ContainerEvent {
+    /// Did the daemon refuse it? What was announced when it was asked is then taken back.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        self.status.is_some_and(|status| status >= 400)
+    }
 }

@@ -23,7 +23,7 @@ mod registry;
 mod time;
 mod tls_shape;
 
-pub use api_call::{ApiCall, CallId, Route, Software};
+pub use api_call::{ApiCall, CallId, Route, Software, StreamFraming, StreamText, StreamUse};
 pub use build::{
     Build, BuildId, Context, CreationKind, Destination, Frontend, ImageCreation, Inference,
     Outcome, Transport,

@@ -1,10 +1,9 @@
 //! The collector: export datagrams to flow records and connections.
 
-use tw_model::{Caveat, Connection, Evidence, FlowId, FlowRecord, Timestamp};
+use tw_model::{Caveat, Connection, Evidence, FlowRecord, Timestamp};
 
 use crate::conversation::Conversation;
-use crate::join::Join;
-use crate::piece::Key;
+use crate::join::{Join, Prepared};
 use crate::state::{self, NotAState};
 use crate::{Counters, Datagram, Decoder, Limits, Usage};
 
@@ -30,6 +29,8 @@ pub struct Collector {
     counters: Counters,
     /// When datagrams were last dropped before they got here, by the collector's clock.
     dropped: Option<Timestamp>,
+    /// Records of the datagram that is being taken.
+    prepared: Vec<Prepared>,
 }
 
 impl Collector {
@@ -42,6 +43,7 @@ impl Collector {
             join: Join::new(),
             counters: Counters::default(),
             dropped: None,
+            prepared: Vec::new(),
         }
     }
 
@@ -56,22 +58,26 @@ impl Collector {
     /// Takes one datagram. Never fails.
     pub fn push(&mut self, datagram: &Datagram<'_>, sink: &mut dyn FnMut(Told<'_>)) {
         let arrived = datagram.evidence.timestamp;
-        let Self { limits, decoder, join, counters, dropped } = self;
-        let mut changed: Vec<(Key, FlowId)> = Vec::new();
+        let Self { limits, decoder, join, counters, dropped, prepared } = self;
+        let mut changed: Vec<u32> = Vec::new();
+        prepared.clear();
         decoder.push(datagram, &mut |record, at| {
             sink(Told::Record(record, at));
-            changed.extend(join.push(record, at, arrived, limits, counters));
-        });
-        changed.sort_unstable_by_key(|(_, id)| *id);
-        changed.dedup();
-        let teller = Teller { decoder, dropped: *dropped };
-        for (key, id) in &changed {
-            if let Some(conversation) = join.get(key, *id) {
-                teller.tell(key, conversation, false, sink);
+            match join.prepare(record, at) {
+                Some(record) => prepared.push(record),
+                None => counters.unjoined += 1,
             }
+        });
+        join.look_ahead(prepared);
+        for record in prepared.iter() {
+            changed.extend(join.push(record, arrived, limits, counters));
         }
-        join.trim(limits, counters, &mut |key, conversation, ended| {
-            teller.tell(key, conversation, ended, sink);
+        let teller = Teller { decoder, dropped: *dropped };
+        for conversation in changed.iter().filter_map(|place| join.get(*place)) {
+            teller.tell(conversation, false, sink);
+        }
+        join.trim(limits, counters, &mut |conversation, ended| {
+            teller.tell(conversation, ended, sink);
         });
         self.advance(arrived, sink);
     }
@@ -80,8 +86,8 @@ impl Collector {
     pub fn advance(&mut self, now: Timestamp, sink: &mut dyn FnMut(Told<'_>)) {
         let Self { limits, decoder, join, dropped, .. } = self;
         let teller = Teller { decoder, dropped: *dropped };
-        join.advance(now, limits, &mut |key, conversation, ended| {
-            teller.tell(key, conversation, ended, sink);
+        join.advance(now, limits, &mut |conversation, ended| {
+            teller.tell(conversation, ended, sink);
         });
     }
 
@@ -89,8 +95,8 @@ impl Collector {
     pub fn finish(&mut self, sink: &mut dyn FnMut(Told<'_>)) {
         let Self { decoder, join, dropped, .. } = self;
         let teller = Teller { decoder, dropped: *dropped };
-        join.finish(&mut |key, conversation, ended| {
-            teller.tell(key, conversation, ended, sink);
+        join.finish(&mut |conversation, ended| {
+            teller.tell(conversation, ended, sink);
         });
     }
 
@@ -116,10 +122,10 @@ impl Collector {
         (self.decoder, self.join) = (decoder, join);
         let Self { decoder, join, dropped, .. } = self;
         let teller = Teller { decoder, dropped: *dropped };
-        let mut all: Vec<_> = join.all().filter(|(_, conversation)| conversation.told).collect();
-        all.sort_unstable_by_key(|(_, conversation)| conversation.id);
-        for (key, conversation) in all {
-            teller.tell(key, conversation, false, sink);
+        let mut all: Vec<_> = join.all().filter(|conversation| conversation.told).collect();
+        all.sort_unstable_by_key(|conversation| conversation.id);
+        for conversation in all {
+            teller.tell(conversation, false, sink);
         }
         Ok(())
     }
@@ -159,14 +165,8 @@ struct Teller<'a> {
 
 impl Teller<'_> {
     /// What was lost of an exporter's records since the conversation began may have been of it.
-    fn tell(
-        &self,
-        key: &Key,
-        conversation: &Conversation,
-        ended: bool,
-        sink: &mut dyn FnMut(Told<'_>),
-    ) {
-        let mut connection = conversation.connection(key, ended);
+    fn tell(&self, conversation: &Conversation, ended: bool, sink: &mut dyn FnMut(Told<'_>)) {
+        let mut connection = conversation.connection(ended);
         let Some(exported) = &mut connection.exported else { return };
         for source in conversation.sources() {
             let losses = self.decoder.losses(source.exporter, (source.version, source.domain));
@@ -182,6 +182,6 @@ impl Teller<'_> {
                 }
             }
         }
-        sink(Told::Connection(Box::new(connection), conversation.evidence()));
+        sink(Told::Connection(Box::new(connection), conversation.evidence.clone()));
     }
 }

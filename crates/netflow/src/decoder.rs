@@ -9,7 +9,7 @@ use crate::element::Slot;
 use crate::exporter::{ExporterState, Exporters};
 use crate::header::{self, Header};
 use crate::options::Told;
-use crate::values::{Clock, Values};
+use crate::values::{Clock, TRANSLATED, Values};
 use crate::{Counters, Limits, Usage, fixed};
 
 /// One export datagram, from a socket or cut out of a packet.
@@ -149,6 +149,16 @@ fn record(
         Some(word) => Sampling::OneIn(fixed::rate(word)),
         None => told.sampling(values),
     };
+    let (translated_source, translated_destination) = if values.has_any(TRANSLATED) {
+        let source = values.address(Slot::NatSource4, Slot::NatSource6);
+        let destination = values.address(Slot::NatDestination4, Slot::NatDestination6);
+        (
+            (source, values.small(Slot::NatSourcePort)),
+            (destination, values.small(Slot::NatDestinationPort)),
+        )
+    } else {
+        ((None, None), (None, None))
+    };
     FlowRecord {
         version: header.version,
         exporter,
@@ -167,14 +177,8 @@ fn record(
             Some(2) => Some(false),
             _ => None,
         },
-        translated_source: (
-            values.address(Slot::NatSource4, Slot::NatSource6),
-            values.small(Slot::NatSourcePort),
-        ),
-        translated_destination: (
-            values.address(Slot::NatDestination4, Slot::NatDestination6),
-            values.small(Slot::NatDestinationPort),
-        ),
+        translated_source,
+        translated_destination,
         sampling,
     }
 }

@@ -80,9 +80,11 @@ impl Domain {
         let records = body.chunks_exact(fixed::record_len(header.version));
         let mut tally = Tally { flows: header.count.into(), ..Tally::default() };
         let mut whole = 0;
+        let mut values = Values::new();
         for record in records.take(header.count.into()) {
             whole += 1;
-            emit(&fixed::read(record), &clock, &self.told, at, header);
+            fixed::read(record, &mut values);
+            emit(&values, &clock, &self.told, at, header);
         }
         budget.counters.malformed += u64::from(whole < tally.flows);
         budget.counters.records += u64::from(whole);
@@ -239,7 +241,8 @@ impl Domain {
         let mut tally = Tally::default();
         let Some(template) = templates.get(&id) else { return tally };
         let mut cursor = Cursor::new(bytes);
-        while let Some(values) = template.record(&mut cursor) {
+        let mut values = Values::new();
+        while template.record(&mut cursor, &mut values).is_some() {
             match template.kind {
                 Kind::Flow => {
                     tally.flows = tally.flows.saturating_add(1);

@@ -40,8 +40,10 @@ mod piece;
 mod recognise;
 mod sequence;
 mod set;
+mod slab;
 mod state;
 mod template;
+mod track;
 mod values;
 
 pub use collector::{Collector, Told};

@@ -99,21 +99,20 @@ impl Template {
         self.kind == other.kind && self.fields == other.fields
     }
 
-    /// The next record of a data set, or nothing where only padding is left.
-    pub(crate) fn record(&self, set: &mut Cursor<'_>) -> Option<Values> {
+    /// Reads the next record of a data set; nothing where only padding is left.
+    pub(crate) fn record(&self, set: &mut Cursor<'_>, values: &mut Values) -> Option<()> {
         if set.len() < self.min_len {
             return None;
         }
-        let mut values = Values::new();
+        values.clear();
         if self.variable {
-            self.walk(set, &mut values)?;
-            return Some(values);
+            return self.walk(set, values);
         }
         let record = set.take(self.min_len)?;
         for pick in &self.picks {
             values.set(pick.slot, record.get(pick.offset..pick.offset + pick.len)?);
         }
-        Some(values)
+        Some(())
     }
 
     fn walk(&self, set: &mut Cursor<'_>, values: &mut Values) -> Option<()> {

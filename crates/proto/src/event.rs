@@ -50,6 +50,8 @@ pub enum Extent {
     /// The beginning of the request line: the target is what was seen of it, and the version a
     /// stand-in.
     Line,
+    /// None of it: the message was joined in its body. All that the head says is a stand-in.
+    Missing,
 }
 
 /// A request's head.

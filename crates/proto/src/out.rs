@@ -1,6 +1,6 @@
 //! What every protocol's reader needs to say something.
 
-use tw_model::{AnomalyKind, Direction, ProxyKind};
+use tw_model::{AnomalyKind, Direction, ProxyKind, Timestamp};
 
 use crate::{Event, HttpEvent, HttpEventKind, Limits};
 
@@ -26,6 +26,8 @@ pub(crate) struct Totals {
     pub(crate) coded_bytes: u64,
     /// Bytes that came out of it.
     pub(crate) decoded_bytes: u64,
+    /// When what is being read was captured, as far as that is told.
+    pub(crate) now: Timestamp,
 }
 
 impl Totals {

@@ -8,8 +8,8 @@ use tw_model::Direction;
 
 use crate::dns::{TELLING_BYTES, looks_like_message};
 use crate::http1::{
-    begun_request_line, looks_like_request, may_become_request, may_become_status, request_line,
-    started_status_line,
+    begins_with_progress, begun_request_line, looks_like_request, may_become_request,
+    may_become_status, request_line, started_status_line,
 };
 use crate::http2::looks_like_frames;
 use crate::level::{Next, Switch};
@@ -198,6 +198,8 @@ impl Probing {
         };
         let Some(next) = next else {
             *self.scanning.get_mut(index)? = true;
+            // As if joined here.
+            self.midstream = true;
             return None;
         };
         let mut switch = self.switch(next, direction, &[]);
@@ -282,6 +284,10 @@ impl Probing {
         }
         if self.midstream && looks_like_frames(segment) {
             return Some(self.switch(Next::Http2(true), direction, segment));
+        }
+        if self.midstream && begins_with_progress(segment) {
+            let next = Next::Http1(direction.reversed(), [true; 2]);
+            return Some(self.switch(next, direction, segment));
         }
         let mut rest = segment;
         loop {

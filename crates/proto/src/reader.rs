@@ -1,6 +1,8 @@
 //! The reader of one connection.
 
-use tw_model::{AnomalyKind, AppProtocol, Direction, Endpoint, FlowId, Protocol, ProxyKind};
+use tw_model::{
+    AnomalyKind, AppProtocol, Direction, Endpoint, FlowId, Protocol, ProxyKind, Timestamp,
+};
 
 use crate::Event;
 use crate::dns::{self, DnsStream};
@@ -178,6 +180,12 @@ impl Reader {
         if matches!(self.level, Level::Probing(_)) {
             self.level = self.probing();
         }
+    }
+
+    /// Says when the bytes that come next were captured. What fills a hole, or waited behind one,
+    /// comes late: with that told, an answer is never paired with a request that was sent after it.
+    pub const fn at(&mut self, at: Timestamp) {
+        self.totals.now = at;
     }
 
     /// TCP payload of one direction, in order.

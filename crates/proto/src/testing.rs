@@ -125,6 +125,7 @@ const fn extent(extent: Extent) -> &'static str {
         Extent::Whole => "",
         Extent::Fields => " cut",
         Extent::Line => " cut in its line",
+        Extent::Missing => " missing",
     }
 }
 

@@ -16,7 +16,7 @@ use tw_model::{
 use tw_netflow::{Collector, Datagram, looks_like_export};
 use tw_proto::{Event, HttpEventKind, KeyLog, KeyLogCounters, Reader, TlsRecord};
 use tw_stream::{CloseReason, Flow, Interest, StreamEvent, Table};
-use tw_wire::{Decoded, Decoder, Frame};
+use tw_wire::{Decoded, Decoder, Frame, LinkType};
 
 use self::held::{Held, Parked};
 
@@ -175,6 +175,10 @@ impl Engine {
         *frames += 1;
         *bytes += frame.bytes.len() as u64;
         rest.unpark(sink);
+        if frame.link == LinkType::IPFIX_MESSAGE {
+            rest.message(frame, sink);
+            return;
+        }
         decoder.push(frame, &mut |decoded| match decoded {
             Decoded::Packet(packet) => {
                 table.push(&packet, &mut |flow, at, event| rest.on_event(flow, at, event, sink));
@@ -361,6 +365,7 @@ impl Rest {
             None if matches!(event, StreamEvent::Close(_)) => return,
             None => Box::new(self.reader(flow)),
         };
+        reader.at(at.timestamp);
         let mut each = |told: Event<'_>| self.on_protocol(flow, at, told, sink);
         match event {
             StreamEvent::Data { direction, bytes, .. } => reader.data(direction, bytes, &mut each),
@@ -393,7 +398,10 @@ impl Rest {
             Direction::ToResponder => flow.opener,
             Direction::ToOpener => flow.responder,
         };
-        self.export(&Datagram { exporter, bytes, evidence: at }, sink);
+        // Nobody sends from an address that stands for a file.
+        if !tw_detect::is_file(exporter.ip.to_canonical()) {
+            self.export(&Datagram { exporter, bytes, evidence: at }, sink);
+        }
     }
 
     fn reader(&self, flow: &Flow<Tracked>) -> Reader {

@@ -4,9 +4,11 @@
 use std::collections::HashMap;
 
 use tw_detect::{Detector, Learner, Reviewed};
-use tw_model::{Anomaly, Evidence, Observation, ObservationBody, Secrets, SourceId, Timestamp};
+use tw_model::{
+    Anomaly, AppProtocol, Evidence, Observation, ObservationBody, Secrets, SourceId, Timestamp, Via,
+};
 use tw_netflow::{Datagram, NotAState};
-use tw_store::{How, Memory};
+use tw_store::{How, Memory, SeenAxis};
 use tw_wire::Frame;
 
 use crate::engine::{Counters, DockerPorts, Engine, Limits};
@@ -35,8 +37,9 @@ struct Rest<M> {
     memory: M,
     how: How,
     settings: Settings,
-    /// Environments, and when it was last noted that they are watched. Few.
-    watched: Vec<(String, Timestamp)>,
+    /// Environments, and when it was noted last that each is watched: on all axes, and on those of
+    /// records. Few.
+    watched: Vec<(String, [Option<Timestamp>; 2])>,
     anomalies: Vec<Told<Anomaly>>,
 }
 
@@ -50,7 +53,8 @@ impl<M: Memory> Pipeline<M> {
         let docker_ports = DockerPorts(settings.policy.docker_ports.clone());
         let exporters = settings.environments.exporters().clone();
         let limits = Limits { docker_ports, exporters, ..Limits::default() };
-        let learner = Learner::new(settings.environments.clone());
+        let learner = Learner::new(settings.environments.clone())
+            .with_docker_ports(settings.policy.docker_ports.clone());
         Self {
             engine: Engine::new(limits, secrets),
             rest: Rest {
@@ -189,7 +193,9 @@ impl<M: Memory> Rest<M> {
         let Self { detector, learner, memory, how, settings, watched, anomalies } = self;
         if let Some((ip, tag)) = owner(&observation) {
             let environment = settings.environments.of(ip, tag);
-            watch(watched, memory, environment, observation.at);
+            if let Some(axes) = watched_by(&observation, learner) {
+                watch(watched, memory, environment, axes, observation.at);
+            }
             each(environment, &observation);
         } else {
             each("", &observation);
@@ -233,16 +239,38 @@ fn owner(observation: &Observation) -> Option<(std::net::IpAddr, tw_model::Netwo
     }
 }
 
+/// The axes on which what shows this could teach: only there what was never seen is new. Flow records
+/// have no names, registries or builders, those that may not teach have nothing, and what carries
+/// records is none of the traffic that they tell of.
+fn watched_by(observation: &Observation, learner: &Learner) -> Option<&'static [SeenAxis]> {
+    let ObservationBody::Connection(c) = &observation.body else { return Some(&SeenAxis::ALL) };
+    match c.via {
+        Via::Packets => (c.app != Some(AppProtocol::Netflow)).then_some(&SeenAxis::ALL),
+        Via::Netflow => learner.may_learn_of(c).then_some(&IN_RECORDS),
+    }
+}
+
+/// Axes on which flow records teach.
+const IN_RECORDS: [SeenAxis; 2] = [SeenAxis::Address, SeenAxis::Caller];
+
 fn watch<M: Memory>(
-    watched: &mut Vec<(String, Timestamp)>,
+    watched: &mut Vec<(String, [Option<Timestamp>; 2])>,
     memory: &mut M,
     environment: &str,
+    axes: &[SeenAxis],
     at: Timestamp,
 ) {
-    match watched.iter_mut().find(|(name, _)| name == environment) {
-        Some((_, last)) if at.since(*last) < WATCH_EVERY => return,
-        Some((_, last)) => *last = at,
-        None => watched.push((environment.to_owned(), at)),
+    let kind = usize::from(axes.len() < SeenAxis::ALL.len());
+    let place = watched.iter().position(|(name, _)| name == environment);
+    let place = place.unwrap_or_else(|| {
+        watched.push((environment.to_owned(), [None; 2]));
+        watched.len().saturating_sub(1)
+    });
+    let Some(noted) = watched.get_mut(place).and_then(|(_, noted)| noted.get_mut(kind)) else {
+        return;
+    };
+    if noted.is_none_or(|last| at.since(last) >= WATCH_EVERY) {
+        *noted = Some(at);
+        memory.watching_axes(environment, axes, at);
     }
-    memory.watching(environment, at);
 }

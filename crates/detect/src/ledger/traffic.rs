@@ -271,6 +271,9 @@ impl Ledger {
             return;
         }
         let client = answer.client.ip.to_canonical();
+        if !answer.addresses.is_empty() {
+            self.names.note(inquiry.environments.id_of(client, answer.tag), at);
+        }
         for ip in answer.addresses.iter().take(MAX_ADDRESSES) {
             let record = NameRecord::new(client, answer.tag, at, Arc::clone(&names));
             self.names.insert(ip.to_canonical(), record, &policy.limits, &mut self.counters);
@@ -289,6 +292,7 @@ impl Ledger {
 
     fn settle_names_of(&mut self, addresses: BTreeSet<IpAddr>, inquiry: &mut Inquiry<'_>) {
         let mut names = std::mem::take(&mut self.names);
+        let mut settled = Vec::new();
         for ip in addresses {
             for record in names.unsettled(ip) {
                 let (environment, client) =
@@ -298,8 +302,11 @@ impl Ledger {
                 let mapping =
                     inquiry.ask(environment, client, Key::NameAddress(asked, ip), record.at);
                 record.standing = Some(Box::new(Standing { environment, client, name, mapping }));
+                settled.push((environment, record.at));
             }
         }
+        // A container's answers are of its host's environment.
+        settled.into_iter().for_each(|(environment, at)| names.note(environment, at));
         self.names = names;
     }
 
@@ -321,6 +328,7 @@ impl Ledger {
     pub(super) fn forget(&mut self, policy: &Policy, inquiry: &mut Inquiry<'_>) {
         while self.recent.len() > policy.limits.recent_connections {
             let Some(told) = self.recent.pop_oldest() else { return };
+            let Some(told) = self.keep_inbound(told, policy, inquiry) else { continue };
             if !told.connection.as_ref().is_some_and(|c| self.is_in_a_window(c)) {
                 self.counters.connections_forgotten += 1;
             } else if self.held.len() < policy.limits.held_connections {
@@ -341,6 +349,41 @@ impl Ledger {
                 self.counters.connections_forgotten += 1;
             }
         }
+    }
+
+    /// Keeps a connection to a daemon's host apart, so that a flood of them pushes no download out;
+    /// gives back what is none.
+    fn keep_inbound(
+        &mut self,
+        told: Told,
+        policy: &Policy,
+        inquiry: &mut Inquiry<'_>,
+    ) -> Option<Told> {
+        let inbound = |c: &&Connection| {
+            let (from, to) = (c.opener.ip.to_canonical(), c.responder.ip.to_canonical());
+            self.daemon_ips.contains(&to) && !self.daemon_ips.contains(&from)
+        };
+        let Some(c) = told.connection.as_ref().filter(inbound) else { return Some(told) };
+        let (to, first) = (c.responder.ip.to_canonical(), c.first);
+        let limit = policy.limits.inbound_connections;
+        let room = self.inbound_ports.len() < limit;
+        match self.inbound_ports.get_mut(&(to, c.responder.port)) {
+            Some((from, until)) => (*from, *until) = ((*from).min(first), (*until).max(first)),
+            None if room => {
+                self.inbound_ports.insert((to, c.responder.port), (first, first));
+            }
+            None => self.counters.inbound_lost += 1,
+        }
+        if !self.watched.contains(&(to, stretch(first))) {
+            self.counters.connections_forgotten += 1;
+        } else if self.inbound.len() < limit {
+            let flow = told.flow;
+            self.promote(told, policy, inquiry);
+            self.inbound.extend(self.held.remove(&flow).map(|sighting| (flow, sighting)));
+        } else {
+            self.counters.inbound_lost += 1;
+        }
+        None
     }
 
     fn is_in_a_window(&self, c: &Connection) -> bool {

@@ -252,17 +252,12 @@ fn other_servers(scene: &Scene<'_>) -> BTreeSet<(EnvironmentId, Endpoint)> {
         let other = held.value.software.as_deref().is_some_and(is_other);
         *standing.entry(key).or_insert(true) &= other;
     }
-    let acted =
-        |(environment, daemon): &(EnvironmentId, Endpoint)| {
-            let made = scene.makers.iter().any(|maker| {
-                maker.environment == *environment && canonical(maker.daemon) == *daemon
-            });
-            made || scene.lives.iter().filter_map(|life| life.first()).any(|held| {
-                held.environment == *environment && canonical(held.value.daemon) == *daemon
-            })
-        };
+    let made = scene.makers.iter().map(|m| (m.environment, canonical(m.daemon)));
+    let lived = scene.lives.iter().filter_map(|life| life.first());
+    let lived = lived.map(|held| (held.environment, canonical(held.value.daemon)));
+    let acted: BTreeSet<_> = made.chain(lived).collect();
     let all = standing.into_iter().filter(|(_, other)| *other).map(|(daemon, _)| daemon);
-    all.filter(|daemon| !acted(daemon)).collect()
+    all.filter(|daemon| !acted.contains(daemon)).collect()
 }
 
 fn is_other(software: &Software) -> bool {

@@ -3,6 +3,7 @@
 
 mod api_exposed;
 mod api_recon;
+mod build_inbound;
 mod build_new_caller;
 mod build_new_destination;
 mod container_exec;
@@ -33,7 +34,7 @@ pub(crate) fn judge(scene: &Scene<'_>) -> Drafts {
 
 type Judge = fn(&Scene<'_>, &mut Drafts);
 
-const RULES: [Judge; 12] = [
+const RULES: [Judge; 13] = [
     build_new_destination::judge,
     named_not_contacted::judge,
     registry_new::judge,
@@ -41,6 +42,7 @@ const RULES: [Judge; 12] = [
     build_new_caller::judge,
     image_created::judge,
     context_executable::judge,
+    build_inbound::judge,
     container_exec::judge,
     container_risky::judge,
     image_pushed::judge,

@@ -10,7 +10,7 @@ use tw_model::{
 };
 
 use crate::account::{client, finding_id, unseen};
-use crate::destination::{Claimed, Contact, Registry};
+use crate::destination::{Claimed, Contact, Doubt, Registry};
 use crate::draft::{Draft, Drafts, merge_evidence};
 use crate::environment::EnvironmentId;
 use crate::freshness::{Level, level};
@@ -30,6 +30,9 @@ pub(super) fn judge(scene: &Scene<'_>, drafts: &mut Drafts) {
             continue;
         }
         let Some(trigger) = trigger(scene, contact, attribution.as_ref()) else { continue };
+        if is_given_the_benefit(scene, contact, &trigger) {
+            continue;
+        }
         let subject = (trigger.environment, trigger.daemon.ip, subject_of(contact));
         match found.get_mut(&subject) {
             Some((first, contacts)) => {
@@ -54,6 +57,14 @@ type Subject = (EnvironmentId, IpAddr, String);
 fn subject_of(contact: &Contact<'_>) -> String {
     let name = || contact.names.first().map_or_else(String::new, |n| n.name.clone());
     contact.ip.map_or_else(name, |ip| ip.to_string())
+}
+
+/// A name that nothing could bear out, in a build by somebody who builds here every day: where the name
+/// service is out of sight, every pull looks like this. Anybody else's is told.
+fn is_given_the_benefit(scene: &Scene<'_>, contact: &Contact<'_>, trigger: &Trigger<'_>) -> bool {
+    let claimed = contact.claimed.as_ref();
+    claimed.is_some_and(|claimed| claimed.doubt == Doubt::Unverifiable)
+        && scene.caller(trigger.environment, trigger.caller.ip, trigger.daemon.ip).is_known_builder
 }
 
 /// Who had the host speak to the registry.
@@ -108,7 +119,7 @@ fn trigger<'a>(
         environment: held.environment,
         daemon: held.value.daemon,
         caller: held.value.client,
-        owners: scene.life_of_call(held.value.id).into_iter().collect(),
+        owners: scene.plugin_of_call(held.value.id).into_iter().collect(),
         title: match held.value.route {
             Route::ImagePush => format!("a push{what}"),
             Route::Plugin => format!("an installation of a plugin{what}"),
@@ -225,16 +236,17 @@ fn draft(
 /// Why the registry is not trusted: the one reason that held.
 fn why(scene: &Scene<'_>, contacts: &[&Contact<'_>]) -> String {
     let claimed = contacts.iter().find_map(|contact| contact.claimed.as_ref());
-    let Some(Claimed { name, contradicted }) = claimed else {
+    let Some(Claimed { name, doubt }) = claimed else {
         return format!(
             "It is neither known here, nor on the allow list, nor on the list of public registries of {}.",
             scene.lists.public_registries.as_of()
         );
     };
-    let reason = if *contradicted {
-        "DNS gave this address other names"
-    } else {
-        "no DNS answer was seen that gives this address that name"
+    let reason = match doubt {
+        Doubt::Contradicted => "DNS gave this address other names",
+        Doubt::Unseen | Doubt::Unverifiable => {
+            "no DNS answer was seen that gives this address that name"
+        }
     };
     format!(
         "It was called {}, which is a registry that is trusted here, but {reason}.",

@@ -25,7 +25,7 @@ use crate::content::answer::{AnswerFacts, AnswerReader};
 use crate::content::context::{ContextFacts, ContextLimits, ContextReader};
 use crate::content::{dockerfile, urls};
 use crate::id::BuildIdentity;
-use crate::outcome::Ending;
+use crate::outcome::{Ending, add_caveat};
 use crate::query::Query;
 use crate::route::Target;
 
@@ -146,10 +146,7 @@ impl BuildCall {
 
     /// Something weakens it.
     pub(crate) fn add_caveat(&mut self, caveat: Caveat) {
-        if !self.build.caveats.contains(&caveat) {
-            self.build.caveats.push(caveat);
-            self.build.caveats.sort_unstable();
-        }
+        add_caveat(&mut self.build.caveats, caveat);
     }
 
     /// Bytes of the uploaded context, or of a form.
@@ -235,26 +232,18 @@ impl BuildCall {
     /// The answer is over.
     pub(crate) fn response_end(&mut self, end: BodyEnd, at: Timestamp) {
         self.finish_answer();
-        if end != BodyEnd::Cut {
-            self.build.ended = at;
-        }
-        self.ending.body_end(end);
+        self.ending.body_end(end, at, &mut self.build.ended);
         self.refresh();
     }
 
-    /// Nothing more will come. `gone`: when the connection was seen to end, if it was; that is then
-    /// the last that was seen of it.
+    /// Nothing more will come; `gone` as for [`Ending::conclude`].
     pub(crate) fn over(&mut self, gone: Option<Timestamp>) {
         self.give_up_giving();
         self.request_end();
         self.finish_answer();
         self.refresh();
-        if let (false, Some(at)) = (self.build.end_seen, gone) {
-            self.build.ended = at;
-        }
-        for caveat in self.ending.over(gone.is_some()) {
-            self.add_caveat(caveat);
-        }
+        let Build { ended, end_seen, caveats, .. } = &mut self.build;
+        self.ending.conclude(*end_seen, gone, ended, caveats);
         self.refresh();
     }
 

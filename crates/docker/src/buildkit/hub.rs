@@ -163,7 +163,8 @@ impl Hub {
     ) -> Option<&mut GrpcBuild> {
         if self.serial(api, reference).is_none() {
             let known = if reference.starts_with(UNNAMED) {
-                self.latest(|build| build.flow == api.id.flow || build.lacks_progress(api))
+                // Each build's progress is one call: what has some is another.
+                self.latest(|build| build.lacks_progress(api))
             } else {
                 self.latest(|build| !build.requested && build.lacks_progress(api))
             };

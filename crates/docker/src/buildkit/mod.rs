@@ -388,6 +388,7 @@ fn api_call(
         user_agent: head.and_then(user_agent),
         credentials: head.is_some_and(|head| head.header("authorization").is_some()),
         software: None,
+        stream: None,
         status: None,
         certain: true,
         tls: conn.tls,

@@ -154,6 +154,7 @@ pub(super) fn blank_event(
         user: None,
         path: None,
         copied_bytes: (action == ContainerAction::Copy).then_some(0),
+        stream: None,
         risks: Vec::new(),
         started: api.started,
         ended: api.started,

@@ -12,7 +12,8 @@ mod service;
 use std::sync::Arc;
 
 use tw_model::{
-    ApiCall, ContainerAction, ContainerEvent, DeployKind, ObservationBody, Risk, Secrets, Timestamp,
+    ApiCall, ContainerAction, ContainerEvent, DeployKind, ObservationBody, Risk, Secrets,
+    StreamUse, Timestamp,
 };
 
 use self::kind::{Kind, blank_event, ends_it, fill, object_of};
@@ -31,6 +32,8 @@ const MAX_ANSWER: usize = 64 * 1024;
 const MAX_NAME: usize = 256;
 /// Decoded bytes of a plugin's archive in which its configuration is looked for.
 const MAX_ARCHIVE: u64 = 4 * 1024 * 1024;
+/// What the daemon answers where it fails before it has begun to.
+const INTERNAL_SERVER_ERROR: u16 = 500;
 /// Longest path of a copy.
 const MAX_PATH: usize = 8 * 1024;
 
@@ -249,8 +252,8 @@ impl ContainerCall {
         }
         let bytes = self.answer.take();
         if self.kind == Kind::PluginPull && kind::tells_of_error(&bytes) {
-            // The status went out before the registry was asked.
-            self.ready = false;
+            // The status went out before the registry was asked: it failed all the same.
+            self.event.status = Some(INTERNAL_SERVER_ERROR);
             if let Some(created) = &self.created {
                 memory.unlearn_container(self.scope, created);
             }
@@ -345,6 +348,11 @@ impl ContainerCall {
     /// Bytes on a hijacked connection: the exec is still running.
     pub(crate) fn running(&mut self, at: Timestamp) {
         self.event.ended = at;
+    }
+
+    /// How much that connection carried.
+    pub(crate) fn streamed(&mut self, stream: &StreamUse) {
+        self.event.stream = Some(stream.clone());
     }
 
     /// What is known so far; `None` while it says nothing yet.

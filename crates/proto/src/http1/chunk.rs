@@ -151,6 +151,18 @@ fn after_line(state: State, line: &[u8]) -> Option<After> {
     }
 }
 
+/// Does a chunk of a daemon's progress begin here: JSON lines with one of the fields of Docker
+/// Engine API's `BuildInfo` and `CreateImageInfo`? Known so even where no head was seen.
+pub(crate) fn begins_with_progress(segment: &[u8]) -> bool {
+    let digits = segment.iter().take(8).take_while(|byte| byte.is_ascii_hexdigit()).count();
+    let Some(line) = segment.get(digits..).and_then(|after| after.strip_prefix(b"\r\n")) else {
+        return false;
+    };
+    let fields: [&[u8]; 4] =
+        [br#"{"stream":""#, br#"{"aux":{"#, br#"{"status":""#, br#"{"errorDetail":{"#];
+    (1..=6).contains(&digits) && fields.iter().any(|field| line.starts_with(field))
+}
+
 /// RFC 9112 §7.1: hexadecimal, then blanks or an extension. More than 16 digits are refused, as
 /// Go's net/http does.
 fn chunk_size(line: &[u8]) -> Option<u64> {
@@ -233,6 +245,27 @@ mod tests {
             assert_eq!(chunked.step(&mut input, 64), Step::Piece(b"ab"));
             assert!(chunked.skip(len));
             assert_eq!(chunked.step(&mut &*rest, 64), Step::End, "{len}");
+        }
+    }
+
+    #[test]
+    fn progress_is_known_by_its_fields() {
+        for (segment, known) in [
+            (&b"47\r\n{\"stream\":\"Step 1/2 : FROM a\"}\r\n"[..], true),
+            (b"5a\r\n{\"aux\":{\"ID\":\"sha256:", true),
+            (b"5a\r\n{\"name\":\"x\"}", false),
+            (b"{\"stream\":\"x\"}", false),
+            (b"\r\n{\"stream\":\"x\"}", false),
+            (b"1234567\r\n{\"stream\":\"", false),
+            (b"5a\r\n{\"stream\":", false),
+            (b"", false),
+        ] {
+            assert_eq!(
+                begins_with_progress(segment),
+                known,
+                "{}",
+                String::from_utf8_lossy(segment)
+            );
         }
     }
 

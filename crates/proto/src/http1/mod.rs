@@ -20,8 +20,8 @@ mod tests;
 use tw_model::{AnomalyKind, Direction};
 
 use self::body::{Body, Place};
-pub(crate) use self::chunk::take_up_to;
 use self::chunk::{Chunked, Step};
+pub(crate) use self::chunk::{begins_with_progress, take_up_to};
 use self::framing::Framing;
 use self::head::{Complete, Head, HeadStep, Role};
 pub(crate) use self::line::{
@@ -34,7 +34,7 @@ use crate::http::coding::Listed;
 use crate::level::Switch;
 use crate::limits::length;
 use crate::out::Out;
-use crate::{BodyEnd, Extent, Header, HttpEventKind, RequestHead, ResponseHead};
+use crate::{BodyEnd, Extent, Header, HttpEventKind, HttpVersion, RequestHead, ResponseHead};
 
 /// One HTTP/1 connection.
 pub(crate) struct Http1 {
@@ -192,6 +192,12 @@ impl Http1 {
                 },
                 Phase::Resync(skip_line) => {
                     let skip_line = std::mem::take(skip_line);
+                    let at_start = !skip_line && input.len() == segment.len();
+                    let may_join = role == Role::Response && !self.pairing.next_decides();
+                    if may_join && at_start && begins_with_progress(input) {
+                        self.join_answer(out);
+                        continue;
+                    }
                     if resync(role, skip_line, input) {
                         let side = self.side(role);
                         let at_start = input.len() == segment.len();
@@ -316,7 +322,7 @@ impl Http1 {
 
     fn begin_request(&mut self, head: &RequestHead, out: &mut Out<'_>) {
         self.end_lost_response(out);
-        let pending = self.pairing.request(head, self.responses.lost, out);
+        let pending = self.pairing.request(head, out);
         let exchange = pending.exchange;
         self.requests.lost = false;
         let framing = if pending.connect {
@@ -333,7 +339,7 @@ impl Http1 {
         match head {
             Complete::Request(head) => {
                 self.end_lost_response(out);
-                let exchange = self.pairing.request(&head, self.responses.lost, out).exchange;
+                let exchange = self.pairing.request(&head, out).exchange;
                 out.http(exchange, self.request_direction, HttpEventKind::RequestHead(&head));
                 let place = self.place(Role::Request);
                 out.http(exchange, self.request_direction, HttpEventKind::RequestGap(len));
@@ -437,6 +443,17 @@ impl Http1 {
                 _ => self.responses.lose(),
             }
         }
+    }
+
+    /// A daemon's answer goes on of which the head is missing.
+    fn join_answer(&mut self, out: &mut Out<'_>) {
+        let head = ResponseHead {
+            status: 200,
+            version: HttpVersion::Http11,
+            headers: Vec::new(),
+            extent: Extent::Missing,
+        };
+        self.begin_response(&head, out);
     }
 
     /// A final answer came that keeps the connection HTTP.

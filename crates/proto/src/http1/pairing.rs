@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use tw_model::AnomalyKind;
+use tw_model::{AnomalyKind, Timestamp};
 
 use crate::http::fields::list;
 use crate::limits::length;
@@ -23,10 +23,12 @@ pub(crate) struct Pending {
     pub(crate) expects_continue: bool,
     /// Of a CONNECT: where to.
     pub(crate) target: Option<String>,
+    /// When it was captured.
+    asked: Timestamp,
 }
 
 impl Pending {
-    fn new(exchange: u64, head: &RequestHead) -> Self {
+    fn new(exchange: u64, head: &RequestHead, asked: Timestamp) -> Self {
         let connect = head.method == "CONNECT";
         let expects = |value: &str| value.eq_ignore_ascii_case("100-continue");
         Self {
@@ -37,6 +39,7 @@ impl Pending {
             upgrade: upgrade(list(&head.headers, "upgrade")).or_else(|| cut_upgrade(head)),
             expects_continue: list(&head.headers, "expect").any(expects),
             target: connect.then(|| head.target.clone()),
+            asked,
         }
     }
 
@@ -80,6 +83,8 @@ pub(crate) struct Pairing {
     early: VecDeque<u64>,
     /// Requests may have been missed, so that a response without one does not wait for it.
     requests_missed: bool,
+    /// Bytes are missing, so that first to first is no longer certain.
+    missed: bool,
     pipelined: bool,
 }
 
@@ -89,17 +94,11 @@ impl Pairing {
     }
 
     /// A request's head is complete.
-    pub(crate) fn request(
-        &mut self,
-        head: &RequestHead,
-        responses_lost: bool,
-        out: &mut Out<'_>,
-    ) -> Pending {
+    pub(crate) fn request(&mut self, head: &RequestHead, out: &mut Out<'_>) -> Pending {
         if let Some(exchange) = self.early.pop_front() {
-            return Pending::new(exchange, head);
+            return Pending::new(exchange, head, out.totals.now);
         }
-        let pending = Pending::new(out.totals.next_exchange(), head);
-        self.pipelined |= !self.waiting.is_empty() && !responses_lost;
+        let pending = Pending::new(out.totals.next_exchange(), head, out.totals.now);
         if self.waiting.len() >= length(out.limits.pipelined) {
             self.waiting.pop_front();
             out.anomaly(AnomalyKind::HttpLimit);
@@ -109,8 +108,22 @@ impl Pairing {
     }
 
     /// A final response's head is complete: its exchange, and the request where it is known.
+    ///
+    /// A client that does not pipeline waits for the answer to its latest request, so where messages
+    /// may have been missed it is that one. Whether it does shows only here: a request that follows
+    /// another may also follow an answer that was lost and is not missed yet.
     pub(crate) fn response(&mut self, out: &mut Out<'_>) -> (u64, Option<Pending>) {
-        if let Some(pending) = self.waiting.pop_front() {
+        let now = out.totals.now;
+        let asked = self.waiting.iter().take_while(|pending| pending.asked <= now).count();
+        if !self.missed {
+            self.pipelined |= asked > 1;
+        } else if !self.pipelined {
+            self.waiting.drain(..asked.saturating_sub(1));
+        }
+        let is_its_own = |front: &Pending| !self.missed || front.asked <= now;
+        if self.waiting.front().is_some_and(is_its_own)
+            && let Some(pending) = self.waiting.pop_front()
+        {
             return (pending.exchange, Some(pending));
         }
         let exchange = out.totals.next_exchange();
@@ -132,17 +145,20 @@ impl Pairing {
         self.waiting.iter().rev().find(|pending| pending.exchange == exchange)
     }
 
+    /// Does the next answer say what follows the request?
+    pub(crate) fn next_decides(&self) -> bool {
+        self.waiting.front().is_some_and(Pending::decides)
+    }
+
     /// Bytes of the request direction are missing.
     pub(crate) fn requests_missed(&mut self) {
         self.requests_missed = true;
+        self.missed = true;
         self.early.clear();
     }
 
-    /// Responses may have been missed. A client that does not pipeline waits for the answer to its
-    /// latest request.
-    pub(crate) fn responses_missed(&mut self) {
-        while !self.pipelined && self.waiting.len() > 1 {
-            self.waiting.pop_front();
-        }
+    /// Responses may have been missed.
+    pub(crate) const fn responses_missed(&mut self) {
+        self.missed = true;
     }
 }

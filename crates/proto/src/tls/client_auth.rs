@@ -75,6 +75,11 @@ impl ClientAuthReader {
         self.shown()
     }
 
+    /// The direction of the client, once the server's hello has come.
+    pub(super) fn client(&self) -> Option<Direction> {
+        self.server.map(Direction::reversed)
+    }
+
     /// Bytes are missing, or no more will come that way.
     pub(super) fn end(&mut self, direction: Direction) -> Shown {
         if let Some(side) = self.sides.get_mut(direction.index()) {

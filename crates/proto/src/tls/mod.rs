@@ -149,10 +149,11 @@ impl Tls {
     }
 
     fn client_auth(&mut self, shown: Shown, out: &mut Out<'_>) {
-        if shown != Shown::More {
-            self.client_auth = None;
+        if shown == Shown::More {
+            return;
         }
-        if let (Shown::This(certificate), Some(client)) = (shown, self.client_direction()) {
+        let client = self.client_auth.take().and_then(|reader| reader.client());
+        if let (Shown::This(certificate), Some(client)) = (shown, client) {
             out.event(Event::ClientAuth(auth(self.ends, client, certificate)));
         }
     }

@@ -50,7 +50,10 @@ fn random_store(random: &mut Random) -> Folder {
         let key = keys[usize::try_from(random.below(9)).unwrap()];
         let time = at(random.below(40), random.below(3));
         let how = How::ALL[usize::try_from(random.below(4)).unwrap()];
-        store.record(&tw_detect::Fact { environment, host, key, at: time }, how);
+        store.record(
+            &tw_detect::Fact { environment, host, key, at: time, via: tw_model::Via::Packets },
+            how,
+        );
         if random.below(9) == 0 {
             store.mark_in_finding(environment, key);
         }

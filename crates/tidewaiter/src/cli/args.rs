@@ -24,6 +24,9 @@ pub(crate) enum Command {
     Learn(Learn),
     /// Take flow records (NetFlow v5, v7, v9, IPFIX) from the network and tell findings as they come
     Collector(Collector),
+    /// Tell who exposes a Docker API, who calls it, what was made and deployed there, and what that says for
+    /// and against the mitigations M1035, M1030, M1047 and M1026
+    Audit(Audit),
     /// Print every decoded thing of one capture as a JSON line
     Dissect(Dissect),
     /// Show and change what is remembered
@@ -92,7 +95,7 @@ pub(crate) struct Replay {
     /// Name of this sensor in the output
     #[arg(long, default_value = "replay", value_name = "NAME")]
     pub(crate) sensor: String,
-    /// Show secrets; only for text on a terminal
+    /// Show secrets, and what exec and attach carried; only for text on a terminal
     #[arg(long)]
     pub(crate) show_secrets: bool,
 }
@@ -110,6 +113,30 @@ pub(crate) struct Learn {
     pub(crate) review: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) reading: Reading,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AuditFormat {
+    /// For a person; columns that a program can cut
+    Text,
+    /// JSON lines, for a machine
+    Json,
+    /// Comma-separated values, for a spreadsheet
+    Csv,
+}
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct Audit {
+    /// Captures, as for `replay`
+    #[arg(required = true, value_name = "CAPTURE")]
+    pub(crate) captures: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) place: Place,
+    #[command(flatten)]
+    pub(crate) reading: Reading,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = AuditFormat::Text)]
+    pub(crate) format: AuditFormat,
 }
 
 #[derive(clap::Args, Debug)]

@@ -1,6 +1,7 @@
 //! The command line: what can be asked, and the exit status of each answer.
 
 pub(crate) mod args;
+mod audit;
 mod check_config;
 mod collector;
 pub(crate) mod common;
@@ -34,6 +35,7 @@ pub fn main(args: Args) -> ExitCode {
         Command::Replay(replay) => replay::run(&replay),
         Command::Learn(learn) => learn::run(&learn),
         Command::Collector(collector) => collector::run(&collector),
+        Command::Audit(audit) => audit::run(&audit),
         Command::Dissect(dissect) => dissect::run(&dissect),
         Command::Seen(seen) => seen::run(&seen),
         Command::CheckConfig(check) => check_config::run(&check),

@@ -2,8 +2,9 @@
 
 use std::net::IpAddr;
 
-use tw_model::{Observation, ObservationBody, Timestamp};
+use tw_model::{Endpoint, Observation, ObservationBody, Timestamp};
 use tw_netflow::{Datagram, ExporterState, NotAState, Told, Usage};
+use tw_wire::Frame;
 
 use super::{Engine, Rest};
 
@@ -84,6 +85,15 @@ impl Rest {
             Told::Record(..) if !wanted => {}
             told => sink(collected(told)),
         });
+    }
+
+    /// Takes a message of an IPFIX file, which does not say who sent it: each file counts as an exporter
+    /// of its own.
+    pub(super) fn message(&mut self, frame: &Frame<'_>, sink: &mut dyn FnMut(Observation)) {
+        let [_, b, c, d] = frame.source.0.to_be_bytes();
+        let exporter = Endpoint::new(IpAddr::from([0, b, c, d]), 0);
+        let datagram = Datagram { exporter, bytes: frame.bytes, evidence: frame.evidence() };
+        self.export(&datagram, sink);
     }
 
     /// End of input.

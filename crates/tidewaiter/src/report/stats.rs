@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
+use tw_detect::audit::AuditCounters;
 use tw_model::{Evidence, RecordNumber, Severity, Timestamp};
 
 use super::json::{About, Writer};
@@ -14,6 +15,7 @@ use crate::engine::Counters;
 pub(crate) struct Run<'a> {
     pub(crate) counters: &'a Counters,
     pub(crate) detector: &'a tw_detect::Counters,
+    pub(crate) audit: Option<&'a AuditCounters>,
     pub(crate) findings: BTreeMap<Severity, usize>,
     pub(crate) sources: &'a Sources,
     /// The last frame of each input.
@@ -36,6 +38,8 @@ struct Stats<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     exports: Option<Exports>,
     detector: BTreeMap<&'static str, u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    audit: Option<&'a AuditCounters>,
     anomalies: u64,
     findings: &'a BTreeMap<Severity, usize>,
     warnings: &'a [String],
@@ -159,6 +163,7 @@ fn stats<'a>(run: &'a Run<'_>) -> Stats<'a> {
         exports: (counters.netflow.datagrams + counters.unlisted_datagrams > 0)
             .then(|| exports(counters)),
         detector: detector(run.detector),
+        audit: run.audit,
         anomalies: counters.anomalies,
         findings: &run.findings,
         warnings: run.warnings,
@@ -227,6 +232,7 @@ pub(crate) fn detector(counters: &tw_detect::Counters) -> BTreeMap<&'static str,
         ("questions", counters.questions),
         ("connections_forgotten", counters.connections_forgotten),
         ("connections_lost", counters.connections_lost),
+        ("inbound_lost", counters.inbound_lost),
         ("exchanges_lost", counters.exchanges_lost),
         ("calls_lost", counters.calls_lost),
         ("builds_lost", counters.builds_lost),

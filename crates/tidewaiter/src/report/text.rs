@@ -1,6 +1,7 @@
 //! The account for a person: one incident a block, worst first, each in the order in which things
 //! happened; what is known and how, what is not; a summary last.
 
+mod audit;
 mod build;
 mod incident;
 mod registry;
@@ -15,6 +16,8 @@ use super::case::Case;
 use super::escape::terminal;
 use super::lines::{Stage, Status};
 use super::sources::Sources;
+pub(crate) use audit::inventory;
+pub(crate) use incident::name;
 pub(crate) use summary::Reading;
 
 const WIDTH: usize = 100;

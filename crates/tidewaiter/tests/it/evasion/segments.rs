@@ -5,8 +5,8 @@ use tw_testkit::{
 };
 
 use super::stage::{
-    Case, DAEMON, DOCKERFILE, STRANGER, address, at, attack, build, built, call, fetched, merged,
-    seconds,
+    Case, DAEMON, DOCKERFILE, STRANGER, address, at, attack, build, built, call, fetched,
+    json_answer, merged, seconds,
 };
 use crate::support::check_all;
 
@@ -111,18 +111,22 @@ fn messages_hide_no_build() {
                 &context,
             ),
         ),
-        Case::attack(
-            "a body that looks like a request",
-            attack(
-                &[
-                    http_request("POST", "/v1.41/containers/x/attach", &[], &clear()[..200]),
-                    clear(),
-                ]
-                .concat(),
-            ),
-        ),
+        Case::attack("a body that looks like a request", behind_a_lookalike()),
     ];
     check_all(&cases, Case::complaints);
+}
+
+/// The request after one whose body begins like a request.
+fn behind_a_lookalike() -> Vec<Packet> {
+    let body = &clear()[..200];
+    let api = Conversation::open(address(&format!("{STRANGER}:40000")), address(DAEMON), at(0.0))
+        .client_sends(&http_request("POST", "/v1.41/volumes/create", &[], body))
+        .server_sends(&json_answer("400 Bad Request", "{}"))
+        .client_sends(&clear())
+        .wait(seconds(2))
+        .server_sends(&built())
+        .close();
+    merged([api, fetched()])
 }
 
 fn is_upload(packet: &Packet) -> bool {
