@@ -64,6 +64,8 @@ pub(crate) struct Ledger {
     /// Is the store asked at once, whatever matters?
     pub(crate) asks_at_once: bool,
     pub(crate) held: BTreeMap<FlowId, Box<Sighting>>,
+    /// Of flow records, to what is not known.
+    pub(crate) late: BTreeMap<FlowId, Box<Sighting>>,
     pub(crate) names: NameTable,
     pub(crate) links: LinkTable,
     pub(crate) callers: BTreeMap<CallerPair, CallerAnswers>,
@@ -127,6 +129,7 @@ impl Ledger {
             recent: Recent::default(),
             asks_at_once: false,
             held: BTreeMap::new(),
+            late: BTreeMap::new(),
             names: NameTable::default(),
             links: LinkTable::default(),
             callers: BTreeMap::new(),
@@ -144,12 +147,12 @@ impl Ledger {
 
     /// The connection of that identity, if it matters.
     pub(crate) fn connection_of(&self, flow: FlowId) -> Option<&Connection> {
-        self.held.get(&flow)?.connection.as_ref()
+        self.held.get(&flow).or_else(|| self.late.get(&flow))?.connection.as_ref()
     }
 
     /// All connections that matter.
     pub(crate) fn sightings(&self) -> impl Iterator<Item = (&FlowId, &Sighting)> {
-        self.held.iter().map(|(id, sighting)| (id, &**sighting))
+        self.held.iter().chain(&self.late).map(|(id, sighting)| (id, &**sighting))
     }
 
     /// What is remembered of connections to docker hosts, and of others.

@@ -64,6 +64,9 @@ pub struct Limits {
     pub recent_connections: usize,
     /// Connections of docker hosts inside a window, kept beyond the recent ones. Default 65,536.
     pub held_connections: usize,
+    /// Connections that flow records tell of, to destinations that are not known: the record of a build
+    /// may come half an hour after those of what it fetched. Default 262,144.
+    pub late_connections: usize,
     /// Connections to docker hosts inside a window, kept beyond the recent ones, and as many ports of
     /// theirs. Default 4,096.
     pub inbound_connections: usize,
@@ -98,6 +101,7 @@ impl Default for Limits {
         Self {
             recent_connections: 49_152,
             held_connections: 65_536,
+            late_connections: 262_144,
             inbound_connections: 4_096,
             exchanges_per_connection: 64,
             calls: 65_536,
@@ -126,6 +130,9 @@ pub struct Counters {
     pub connections_forgotten: u64,
     /// Connections forgotten inside a window because the tables were full: these may hide a finding.
     pub connections_lost: u64,
+    /// Connections of flow records to destinations that are not known, forgotten because the table was
+    /// full: a build of which a record comes later lacks them.
+    pub late_lost: u64,
     /// Connections to docker hosts, and ports of theirs, beyond the limit: these may hide a finding.
     pub inbound_lost: u64,
     /// HTTP exchanges beyond the limit of one connection.

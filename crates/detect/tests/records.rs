@@ -3,7 +3,7 @@
 mod common;
 
 use common::*;
-use tw_detect::{Environments, Fact, Learner};
+use tw_detect::{Detector, Environments, Fact, Learner, Limits, Policy};
 use tw_model::*;
 
 const NEW: Rule = Rule::BuildNewDestination;
@@ -219,4 +219,28 @@ fn a_known_caller_of_an_inferred_build_is_not_called_a_stranger() {
         !summary.contains("never seen there") && !summary.contains("had not built"),
         "{summary}"
     );
+}
+
+#[test]
+fn a_builds_record_that_comes_long_after_its_downloads_still_finds_them() {
+    let policy = Policy {
+        limits: Limits { recent_connections: 8, late_connections: 64, ..Limits::default() },
+        ..Policy::default()
+    };
+    let store = Store::baseline();
+    let flow = |id: u64, to: &str| {
+        seen(Connection { via: Via::Netflow, ..connection(id, HOST, to, 80, 4.0) })
+    };
+    let mut all = vec![download(90, 4.0)];
+    all.extend((100..1_000).map(|id| flow(id, "192.0.2.80")));
+    all.push(seen(conversation(2_000, ATTACKER, CLASSIC, 0.0, 10.0)));
+    let told = run_with(policy.clone(), Environments::default(), &all, &store);
+    assert_eq!(told.of(NEW).len(), 1, "known ones do not push it out");
+    let mut detector = Detector::new(policy, Environments::default());
+    for id in 100..1_000 {
+        let new = flow(id, &format!("198.18.{}.{}", id / 256, id % 256));
+        detector.push(new.clone(), &mut store.clone(), &mut |_| {});
+    }
+    let counters = detector.counters();
+    assert!(counters.late_lost > 800, "what the limit left out is counted: {counters:?}");
 }

@@ -170,12 +170,12 @@ impl Teller<'_> {
         let Some(exported) = &mut connection.exported else { return };
         for source in conversation.sources() {
             let losses = self.decoder.losses(source.exporter, (source.version, source.domain));
-            let dropped = self.dropped.map(|at| self.decoder.exporters_time(source.exporter, at));
             for (at, caveat) in [
                 (losses.0, Caveat::ExporterGaps),
                 (losses.1, Caveat::TemplatesMissing),
-                (dropped, Caveat::Drops),
+                (self.dropped, Caveat::Drops),
             ] {
+                let at = at.map(|at| self.decoder.exporters_time(source.exporter, at));
                 let since = at.is_some_and(|at| at >= conversation.first);
                 if since && !exported.caveats.contains(&caveat) {
                     exported.caveats.push(caveat);

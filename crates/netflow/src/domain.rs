@@ -26,7 +26,7 @@ pub(crate) struct Domain {
     pub(crate) templates: BTreeMap<u16, Template>,
     pub(crate) held: Held,
     pub(crate) sequence: Sequence,
-    /// When records were last missing by the sequence numbers.
+    /// When records were last missing by the sequence numbers, or the exporter began anew.
     pub(crate) last_gap: Option<Timestamp>,
     /// When a data set last had no template, and still has none.
     pub(crate) last_missing: Option<Timestamp>,
@@ -63,7 +63,11 @@ impl Domain {
                 budget.counters.missing += u64::from(missing);
                 self.last_gap = Some(at.timestamp);
             }
-            Step::Restart => budget.counters.restarts += 1,
+            // What it had not exported yet is gone.
+            Step::Restart => {
+                budget.counters.restarts += 1;
+                self.last_gap = Some(at.timestamp);
+            }
             Step::Late => budget.counters.reordered += 1,
         }
     }

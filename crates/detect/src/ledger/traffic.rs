@@ -1,6 +1,6 @@
 //! What the ledger keeps of traffic: connections, exchanges on them, and names.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -14,11 +14,12 @@ use super::{Held, Inquiry, Ledger, stretch, upsert};
 use crate::Key;
 use crate::destination::{has_carried, is_service};
 use crate::environment::{EnvironmentId, Environments};
+use crate::freshness::{Level, level};
 use crate::host::{HostAddress, HostMap, is_unicast};
 use crate::names::{NameRecord, Standing, host_of, names_of, normalised, tenant_of};
 use crate::policy::Policy;
 use crate::shape::builds_in_records;
-use crate::sighting::{Exchange, Requested};
+use crate::sighting::{Exchange, Requested, Sighting};
 
 impl Ledger {
     /// Of a connection that nobody asks for nothing is read but its link-layer addresses.
@@ -83,7 +84,7 @@ impl Ledger {
     }
 
     fn is_read_at_once(&self, flow: FlowId) -> bool {
-        self.asks_at_once || self.held.contains_key(&flow)
+        self.asks_at_once || self.held.contains_key(&flow) || self.late.contains_key(&flow)
     }
 
     /// Reads what was told of a connection, which matters after all.
@@ -120,7 +121,7 @@ impl Ledger {
 
     fn connection(&mut self, c: Connection, evidence: &[Evidence], inquiry: &mut Inquiry<'_>) {
         let (environment, host) = self.judged_for(c.opener.ip, c.tag, inquiry.environments);
-        let sighting = self.held.entry(c.id).or_default();
+        let sighting = sighting(&mut self.held, &mut self.late, c.id);
         sighting.environment = Some(environment);
         let other = |known: &Connection| known.responder.ip != c.responder.ip;
         let turned = sighting.connection.as_ref().is_some_and(other);
@@ -222,7 +223,7 @@ impl Ledger {
         let known = self.held.get(&x.flow);
         let tag = known.and_then(|s| s.connection.as_ref()).map(|c| c.tag).unwrap_or_default();
         let (environment, host) = self.judged_for(x.client.ip, tag, inquiry.environments);
-        let sighting = self.held.entry(x.flow).or_default();
+        let sighting = sighting(&mut self.held, &mut self.late, x.flow);
         if let Some(known) = sighting.exchanges.get_mut(&x.index) {
             known.update(Exchange::new(x, evidence));
             return;
@@ -315,7 +316,7 @@ impl Ledger {
         let known = self.held.get(&flow);
         let tag = known.and_then(|s| s.connection.as_ref()).map(|c| c.tag).unwrap_or_default();
         let (environment, host) = self.judged_for(client, tag, inquiry.environments);
-        let sighting = self.held.entry(flow).or_default();
+        let sighting = sighting(&mut self.held, &mut self.late, flow);
         if sighting.sni.is_none() {
             let name = String::from(&**name);
             let asked = inquiry.name(environment, host, name, NameOrigin::Sni, server, at);
@@ -330,12 +331,16 @@ impl Ledger {
             let Some(told) = self.recent.pop_oldest() else { return };
             let Some(told) = self.keep_inbound(told, policy, inquiry) else { continue };
             if !told.connection.as_ref().is_some_and(|c| self.is_in_a_window(c)) {
-                self.counters.connections_forgotten += 1;
+                self.keep_late(told, policy, inquiry);
             } else if self.held.len() < policy.limits.held_connections {
                 self.promote(told, policy, inquiry);
             } else {
                 self.counters.connections_lost += 1;
             }
+        }
+        while self.late.len() > policy.limits.late_connections {
+            self.late.pop_first();
+            self.counters.late_lost += 1;
         }
         if !self.asks_at_once {
             return;
@@ -349,6 +354,22 @@ impl Ledger {
                 self.counters.connections_forgotten += 1;
             }
         }
+    }
+
+    /// Keeps what flow records tell of a connection outside every window that a later record may open,
+    /// or forgets it.
+    fn keep_late(&mut self, told: Told, policy: &Policy, inquiry: &mut Inquiry<'_>) {
+        let flow = told.flow;
+        if told.connection.as_ref().is_some_and(|c| c.via == Via::Netflow) {
+            self.promote(told, policy, inquiry);
+            let worth =
+                |sighting: &Box<Sighting>| is_worth_waiting_for(sighting, inquiry.environments);
+            if let Some(sighting) = self.held.remove(&flow).filter(worth) {
+                self.late.insert(flow, sighting);
+                return;
+            }
+        }
+        self.counters.connections_forgotten += 1;
     }
 
     /// Keeps a connection to a daemon's host apart, so that a flood of them pushes no download out;
@@ -396,6 +417,27 @@ impl Ledger {
 
 fn environment_of_daemon(c: &Connection, inquiry: &Inquiry<'_>) -> EnvironmentId {
     inquiry.environments.id_of(c.responder.ip.to_canonical(), c.tag)
+}
+
+type Table = BTreeMap<FlowId, Box<Sighting>>;
+
+/// The connection where it stands, or a new one among those that matter.
+fn sighting<'a>(held: &'a mut Table, late: &'a mut Table, id: FlowId) -> &'a mut Sighting {
+    match late.get_mut(&id) {
+        Some(sighting) => sighting,
+        None => held.entry(id).or_default(),
+    }
+}
+
+/// May a record that comes later make it a build's? Of packets nothing comes later, and what is known or
+/// was opened from outside is no finding.
+fn is_worth_waiting_for(sighting: &Sighting, environments: &Environments) -> bool {
+    let Some(c) = sighting.connection.as_ref().filter(|c| c.via == Via::Netflow) else {
+        return false;
+    };
+    let known = sighting.address.as_ref().is_some_and(|answer| level(answer) == Level::Known);
+    let inside = sighting.environment.is_some_and(|id| environments.has(id, c.opener.ip));
+    !known && inside
 }
 
 const MAX_NAMES: usize = 16;

@@ -105,13 +105,13 @@ fn an_export_is_lines_that_a_person_can_read() {
     let line = text.lines().find(|line| line.contains("entry")).unwrap();
     assert_eq!(
         line,
-        r#"{"type":"entry","environment":"default","axis":"name","key":"example.org","first_seen":"2024-10-05T00:00:00Z","first_seen_by":"10.0.0.5","last_seen":"2024-10-13T00:00:00Z","days":["2024-10-05/2024-10-07","2024-10-13"],"how":["observed"]}"#
+        r#"{"type":"entry","environment":"default","axis":"name","key":"example.org","first_seen":"2024-10-05T00:00:00Z","first_seen_by":"10.0.0.5","last_seen":"2024-10-13T00:00:00Z","days":["2024-10-05/2024-10-07","2024-10-13"],"how":["observed"],"via":["packets"]}"#
     );
     let csv = exported(&folder.store, Format::Csv);
     assert_eq!(
         csv.lines().nth(2),
         Some(
-            "default,name,example.org,10.0.0.5,2024-10-05T00:00:00Z,10.0.0.5,2024-10-13T00:00:00Z,,2024-10-05/2024-10-07 2024-10-13,observed,false"
+            "default,name,example.org,10.0.0.5,2024-10-05T00:00:00Z,10.0.0.5,2024-10-13T00:00:00Z,,2024-10-05/2024-10-07 2024-10-13,observed,packets,false"
         )
     );
 }

@@ -66,22 +66,25 @@ pub(crate) struct Service {
 struct Turn {
     every: Duration,
     due: Timestamp,
+    /// From when `due` was set until then.
+    wait: Duration,
 }
 
 impl Turn {
     const fn new(every: Duration, now: Timestamp) -> Self {
-        Self { every, due: now }
+        Self { every, due: now, wait: every }
     }
 
+    /// Also where the clock was set back since.
     fn is_due(&self, now: Timestamp) -> bool {
-        now >= self.due
+        now >= self.due || self.due.since(now) > self.wait
     }
 
     /// It took from `begun` until now.
     fn done(&mut self, begun: Timestamp) {
         let now = clock::now();
-        let cost = now.since(begun).saturating_mul(SHARE);
-        self.due = now.plus(self.every.max(cost));
+        self.wait = self.every.max(now.since(begun).saturating_mul(SHARE));
+        self.due = now.plus(self.wait);
     }
 }
 
@@ -394,4 +397,19 @@ fn print(output: &mut Output<'_>, text: &str) -> anyhow::Result<()> {
     let cannot = "cannot write to standard output";
     output.out.write_all(text.as_bytes()).context(cannot)?;
     output.out.flush().context(cannot)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_turn_comes_again_even_if_the_clock_is_set_back() {
+        let at = |secs| Timestamp::from_secs_nanos(secs, 0);
+        let mut turn = Turn::new(Duration::from_secs(60), at(1_000));
+        assert!(turn.is_due(at(1_000)) && !turn.is_due(at(990)));
+        (turn.due, turn.wait) = (at(1_060), Duration::from_secs(60));
+        assert!(!turn.is_due(at(1_059)) && turn.is_due(at(1_060)));
+        assert!(turn.is_due(at(900)), "an hour back would be an hour without a save");
+    }
 }

@@ -186,7 +186,9 @@ pub(super) const fn explain(caveat: Caveat) -> &'static str {
         Caveat::TemplatesMissing => {
             "templates-missing: flow records came whose template was never seen."
         }
-        Caveat::ExporterGaps => "exporter-gaps: flow records were lost on the way.",
+        Caveat::ExporterGaps => {
+            "exporter-gaps: flow records were lost on the way, or the exporter began anew."
+        }
         Caveat::TlsOpaque => {
             "tls-opaque: the API conversation is encrypted and no keys were given."
         }
