@@ -239,3 +239,28 @@ fn what_the_daemon_refused_was_not_done_in_either_order() {
     let alone = run(&[acted(asked)], &Store::baseline());
     assert_eq!(alone.of(Rule::ContainerRisky).len(), 1);
 }
+
+#[test]
+fn a_stream_is_told_by_its_size_and_by_its_words_only_where_they_were_kept() {
+    let line = |said: Option<StreamText>| {
+        let mut exec = container(ContainerAction::Exec, "box", "alpine:3.18", ATTACKER, 1.0);
+        exec.stream = Some(StreamUse {
+            framing: StreamFraming::Frames,
+            input_bytes: 9,
+            output_bytes: 4,
+            error_bytes: 3,
+            said: said.map(Box::new),
+        });
+        let told = run(&[acted(exec)], &Store::baseline());
+        let lines = told.incidents[0].timeline.iter().map(|entry| entry.text.clone());
+        lines.into_iter().find(|text| text.contains("executed")).unwrap()
+    };
+    let quiet = line(None);
+    assert!(quiet.ends_with("(its stream carried 9 bytes in and 7 bytes out)"), "{quiet}");
+    let shown = line(Some(StreamText {
+        input: b"id\r\n\x1b[2J".to_vec(),
+        output: b"uid=0\n\xff".to_vec(),
+    }));
+    assert!(shown.contains("; in: id") && shown.contains("; out: uid=0"), "{shown}");
+    assert!(!shown.chars().any(char::is_control), "{shown:?}");
+}

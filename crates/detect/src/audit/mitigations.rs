@@ -1,6 +1,8 @@
 //! What an inventory says for and against the mitigations that ATT&CK names for T1612. Each of the
 //! three lists says only what was seen or could not be: absence of evidence is in none of the first two.
 
+use std::collections::BTreeSet;
+
 use tw_model::{DeployKind, Risk};
 
 use super::inventory::{CallerUse, ContainerUse, Daemon, ImageUse, ImageVerb, KnownBy, Mitigation};
@@ -40,7 +42,9 @@ fn access(daemon: &Daemon) -> Mitigation {
         let from = match outside.as_slice() {
             [] => String::new(),
             some => {
-                format!(", to callers outside the environment's networks too ({})", list(some, 8))
+                let inside = daemon.callers.iter().any(|c| !c.outside && c.clear_calls > 0);
+                let too = if inside { " too" } else { "" };
+                format!(", to callers outside the environment's networks{too} ({})", list(some, 8))
             }
         };
         told.against.push(format!(
@@ -157,13 +161,14 @@ fn audited(daemon: &Daemon, images: &[&ImageUse]) -> Mitigation {
     if !asked.is_empty() {
         told.unseen.push(format!("whether these were made, as was asked: {}", list(&asked, 8)));
     }
-    let made_here = |one: &ImageUse| {
-        one.digest.is_some()
-            && images.iter().any(|other| is_made(other) && other.digest == one.digest)
-    };
-    let own = names(&|one| one.action == ImageVerb::Deployed && made_here(one));
-    if !own.is_empty() {
-        told.against.push(format!("what was made on the host was deployed: {}", list(&own, 8)));
+    let own = images.iter().filter(|one| is_made(one)).filter_map(|one| one.digest.as_deref());
+    let own: BTreeSet<&str> = own.collect();
+    let made_here =
+        |one: &ImageUse| one.digest.as_deref().is_some_and(|digest| own.contains(digest));
+    let deployed_own = names(&|one| one.action == ImageVerb::Deployed && made_here(one));
+    if !deployed_own.is_empty() {
+        told.against
+            .push(format!("what was made on the host was deployed: {}", list(&deployed_own, 8)));
     }
     let moved =
         names(&|one| one.action == ImageVerb::Deployed && one.digest.is_some() && !made_here(one));

@@ -200,8 +200,9 @@ fn accesses<'a>(scene: &Scene<'a>) -> impl Iterator<Item = Access<'a>> {
     let builds = scene.makers.iter().filter_map(move |maker| {
         let Source::Build(held) = maker.source else { return None };
         let build = &held.value;
-        let open =
-            build.transport == Transport::Grpc && !build.tls && maker.outcome == Outcome::Succeeded;
+        let called = build.calls.iter().any(|call| scene.ledger.calls.contains_key(call));
+        let served = maker.outcome == Outcome::Succeeded && !build.tls;
+        let open = build.transport == Transport::Grpc && served && !called;
         open.then(|| Access {
             environment: maker.environment,
             daemon: canonical(maker.daemon),

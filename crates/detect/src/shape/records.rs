@@ -6,13 +6,14 @@
 //! - *upload, then a trickle*: more goes in than the head of any request, as the smallest archive
 //!   is larger, and the answer comes in many small packets, a line of the build's log in each. Pulls,
 //!   logs, events and attached terminals send nothing but a head; a copy or a load sends more, but its
-//!   answer is one line; starting a container has an answer of a few packets.
+//!   answer is one line; starting a container has an answer of a few packets. Many calls on one
+//!   connection have longer answers, each with a head of its own; where they are a build's besides
+//!   others, its context is most of what goes in.
 //! - *session*: two conversations of one client that begin and end together, of which one is chatty
 //!   both ways in frames of a few bytes (BuildKit's session) and the other carries the log.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use tw_model::{
@@ -32,35 +33,67 @@ struct Bounds {
     answered: u64,
     /// Packets from it.
     packets: u64,
-    /// Payload bytes from it in a packet on the average: lines, neither echoed keystrokes nor files.
-    a_packet: RangeInclusive<u64>,
+    /// Payload bytes from it in a packet on the average: no less than lines have.
+    least: u64,
+    /// And no more, but for what is answered besides them: heads, a version, an image; in TLS
+    /// certificates.
+    line: u64,
+    besides: u64,
+    /// The same where the context is most of what goes in: then other calls may be among it.
+    most: u64,
 }
 
 /// In clear: a head is up to 1 KiB with credentials in it, the smallest archive 2 KiB.
-const CLEAR: Bounds = Bounds { uploaded: 1_100, answered: 700, packets: 15, a_packet: 25..=300 };
+const CLEAR: Bounds = Bounds {
+    uploaded: 1_100,
+    answered: 500,
+    packets: 15,
+    least: 25,
+    line: 100,
+    besides: 1_500,
+    most: 300,
+};
 /// In TLS: certificates go both ways first, and each record adds to its line.
-const TLS: Bounds = Bounds { uploaded: 5_500, answered: 3_000, packets: 18, a_packet: 50..=320 };
+const TLS: Bounds = Bounds {
+    uploaded: 5_500,
+    answered: 3_000,
+    packets: 18,
+    least: 50,
+    line: 125,
+    besides: 3_500,
+    most: 320,
+};
+/// Payload bytes in a packet to the daemon above which a context is most of what goes in: requests
+/// with a head and a little JSON have up to 262, acknowledgments lower it.
+const MOSTLY_CONTEXT: u64 = 300;
 /// Payload bytes in a packet to the daemon above which it is a large upload; then most packets from the
 /// daemon acknowledge it, and their number says nothing.
 const BULK: u64 = 700;
-/// Answer to a large upload that is more than that of a copy or a load.
+/// Answer to a large upload that is more than that of a copy or a load, and in no full packets.
 const BULK_ANSWER: u64 = 1_000;
+const BULK_PACKET: u64 = 500;
+/// Go's net package probes an idle connection that often.
+const PROBE_SECONDS: u64 = 15;
 /// Packets that must have been seen each way, whatever they stand for under sampling.
 const SEEN_PACKETS: u64 = 3;
 
-/// A session begins and ends with the conversation that carries the log, within this.
+/// A session ends with the conversation that carries the log, within this.
 const TOGETHER: Duration = Duration::from_secs(1);
+/// It begins so soon after it: some round trips, which at 80 ms took 1.6 s.
+const OPENED_WITHIN: Duration = Duration::from_secs(3);
 /// Packets of a session each way.
 const SESSION_PACKETS: u64 = 20;
 /// Payload bytes in a packet from the daemon on a session, on the average: HTTP/2 frames with a head
-/// of nine octets and little else.
+/// of nine octets and little else. In TLS each is a record, and the certificates count in.
 const SESSION_FRAME: u64 = 40;
+const SESSION_FRAME_TLS: u64 = 60;
 /// Payload bytes to the daemon on a session; a terminal's keystrokes are fewer in a packet than
 /// [`KEYSTROKES`].
 const SESSION_UPLOAD: u64 = 1_000;
 const KEYSTROKES: u64 = 20;
-/// Payload bytes of the answer that carries the log.
+/// Payload bytes and packets of the answer that carries the log.
 const SESSION_LOG: u64 = 2_000;
+const SESSION_LOG_PACKETS: u64 = 20;
 
 /// The port on which Docker's API is in TLS by custom (IANA docker-s).
 const TLS_PORT: u16 = 2376;
@@ -203,13 +236,15 @@ fn trickle(c: &Connection) -> Option<Vec<String>> {
     if uploaded < bounds.uploaded || answered < bounds.answered || !is_seen_enough(c) {
         return None;
     }
-    let bulk = uploaded / sent.max(1) >= BULK;
-    let a_packet = answered / received.max(1);
-    let told = if bulk {
-        let lines = a_packet <= *bounds.a_packet.end() || is_sampled(c);
+    let in_packet = uploaded / sent.max(1);
+    let a_packet = answered / (received - probes(c)).max(1);
+    let told = if in_packet >= BULK {
+        let lines = a_packet <= BULK_PACKET || is_sampled(c);
         lines && answered >= BULK_ANSWER.max(bounds.answered)
     } else {
-        received >= bounds.packets && bounds.a_packet.contains(&a_packet)
+        let lines = bounds.line.saturating_mul(received).saturating_add(bounds.besides);
+        let short = answered <= lines || in_packet >= MOSTLY_CONTEXT && a_packet <= bounds.most;
+        received >= bounds.packets && a_packet >= bounds.least && short
     };
     told.then(|| {
         vec![
@@ -219,6 +254,13 @@ fn trickle(c: &Connection) -> Option<Vec<String>> {
             format!("{answered} bytes came back in {received} packets, over {}", seconds(c)),
         ]
     })
+}
+
+/// Packets from the daemon that only ask whether the client is still there, in a build that is silent
+/// for minutes.
+fn probes(c: &Connection) -> u64 {
+    let [_, received] = c.packets;
+    (c.duration().as_secs() / PROBE_SECONDS).min(received / 2)
 }
 
 /// Something is uploaded, and that is all that can be said: a container made, files copied in, an
@@ -235,19 +277,21 @@ fn session(list: &[&Held<Connection>], index: usize) -> Option<Vec<String>> {
     let c = &list.get(index)?.value;
     let [uploaded, answered] = c.payload_bytes;
     let [sent, received] = c.packets;
+    let frame = if c.responder.port == TLS_PORT { SESSION_FRAME_TLS } else { SESSION_FRAME };
     let chatty = sent.min(received) >= SESSION_PACKETS
-        && answered / received.max(1) <= SESSION_FRAME
+        && answered / received.max(1) <= frame
         && uploaded >= SESSION_UPLOAD
         && uploaded / sent.max(1) >= KEYSTROKES;
     if !chatty || !is_seen_enough(c) {
         return None;
     }
-    let near = |a: Timestamp, b: Timestamp| a.since(b).max(b.since(a)) <= TOGETHER;
+    let near = |a: Timestamp, b: Timestamp, most| a.since(b).max(b.since(a)) <= most;
     let before = list.get(index.saturating_sub(MAX_NEIGHBOURS)..index)?.iter();
     let after = list.get(index + 1..)?.iter().take(MAX_NEIGHBOURS);
     let log = before.chain(after).map(|held| &held.value).find(|other| {
-        let [_, answered] = other.payload_bytes;
-        near(other.first, c.first) && near(other.last, c.last) && answered >= SESSION_LOG
+        let ([_, answered], [_, packets]) = (other.payload_bytes, other.packets);
+        let log = answered >= SESSION_LOG && packets >= SESSION_LOG_PACKETS;
+        near(other.first, c.first, OPENED_WITHIN) && near(other.last, c.last, TOGETHER) && log
     })?;
     let [_, log_bytes] = log.payload_bytes;
     Some(vec![

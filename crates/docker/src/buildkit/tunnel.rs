@@ -48,7 +48,13 @@ struct Inner {
 impl Tunnel {
     /// `conn` has the client as its opener.
     pub(crate) fn new(conn: ConnFacts, session: SessionKey, token: Arc<()>) -> Self {
-        let limits = tw_proto::Limits::default();
+        // Many of these may be open beside each other, inside of what has limits of its own.
+        let limits = tw_proto::Limits {
+            header_block_bytes: 64 << 10,
+            hpack_table_bytes: 64 << 10,
+            streams: 256,
+            ..tw_proto::Limits::default()
+        };
         Self {
             messages: Default::default(),
             request_over: false,

@@ -30,6 +30,9 @@ use crate::{Event, Limits};
 /// Packets of one datagram that are looked at (RFC 9000 §12.2 coalesces four types).
 const MAX_COALESCED: usize = 8;
 
+/// Smallest datagram with an Initial packet of a client; servers drop shorter ones (RFC 9000 §14.1).
+const MIN_INITIAL_DATAGRAM_BYTES: usize = 1200;
+
 /// Is it a datagram that begins with a long header of a version that is read? Four bytes of the
 /// version have to be right, which no DNS message with a plausible count of questions has.
 pub(crate) fn looks_like_quic(bytes: &[u8]) -> bool {
@@ -89,7 +92,8 @@ impl Quic {
 
     /// RFC 9000 §12.2: the packets of a datagram, one after the other.
     pub(crate) fn datagram(&mut self, direction: Direction, bytes: &[u8], out: &mut Out<'_>) {
-        if self.client.is_some_and(|client| client != direction) {
+        let is_short = bytes.len() < MIN_INITIAL_DATAGRAM_BYTES;
+        if is_short || self.client.is_some_and(|client| client != direction) {
             return;
         }
         let mut rest = bytes;

@@ -19,8 +19,13 @@ impl Client {
         Self { version, keyed: destination.clone(), destination, token: Vec::new(), number: 0 }
     }
 
-    /// The next Initial packet, with that payload.
+    /// The next Initial packet, with that payload, as long as a server wants it (RFC 9000 §14.1).
     pub(crate) fn initial(&mut self, payload: &[u8]) -> Vec<u8> {
+        self.unpadded(payload, 1200)
+    }
+
+    /// The same, with a payload of at least so many bytes.
+    pub(crate) fn unpadded(&mut self, payload: &[u8], least: usize) -> Vec<u8> {
         let version = Version::find(self.version).unwrap();
         let first = if version == Version::V2 { 0xd0 } else { 0xc0 };
         let head = [
@@ -35,7 +40,8 @@ impl Client {
         self.number += 1;
         let keys = InitialKeys::of_client(version, &self.keyed).unwrap();
         let number_len = 1 + usize::try_from(number % 4).unwrap();
-        let padded = [payload, &[0; 20]].concat();
+        let padding = least.saturating_sub(payload.len());
+        let padded = [payload, &vec![0; padding]].concat();
         keys.seal(&head, number, number_len, &padded)
     }
 }

@@ -239,6 +239,16 @@ fn a_packet_that_was_tampered_with_or_cut_is_not_opened() {
 }
 
 #[test]
+fn a_datagram_that_no_server_takes_is_not_opened() {
+    let mut client = Client::new(V1, b"8 bytes!");
+    let packet = client.unpadded(&crypto(0, &client_hello(32)), 300);
+    let padded = [packet.clone(), vec![0; 1200 - packet.len()]].concat();
+    assert!(read(&up([packet.clone()])).is_empty());
+    assert!(read(&up([padded[..1199].to_vec()])).is_empty());
+    is_told(&read(&up([padded])));
+}
+
+#[test]
 fn what_is_held_and_tried_is_bounded() {
     let mut client = Client::new(V1, b"8 bytes!");
     // Pieces that never meet.

@@ -18,6 +18,7 @@ mod flows;
 mod golden;
 mod handshakes;
 mod hostile_text;
+mod inference;
 mod keylog;
 mod layering;
 mod readme;
