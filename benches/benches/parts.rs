@@ -186,7 +186,13 @@ fn facts(criterion: &mut Criterion) {
     let at = Timestamp::from_secs_nanos(1_795_593_600, 0);
     let address = |number: u32| Key::Address(IpAddr::V4(Ipv4Addr::from(number)));
     for number in 0..100_000 {
-        let fact = Fact { environment: "default", host, key: address(number), at };
+        let fact = Fact {
+            environment: "default",
+            host,
+            key: address(number),
+            at,
+            via: tw_model::Via::Packets,
+        };
         memory.record(&fact, How::Observed);
     }
     for (name, first) in [("ask, seen", 0), ("ask, never seen", 1 << 24)] {

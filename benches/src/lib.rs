@@ -5,9 +5,13 @@
 #![forbid(unsafe_code)]
 
 mod docker;
+mod exports;
+mod h2c;
 mod mix;
 mod office;
 mod random;
 
 pub use docker::{Sessions, Truth};
+pub use exports::{Exports, Version as ExportVersion};
+pub use h2c::write_h2c;
 pub use mix::{Totals, write_mix};

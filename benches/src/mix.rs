@@ -13,7 +13,7 @@ use crate::office;
 use crate::random::Random;
 
 /// 2026-11-25 08:00 UTC, after the recorded baseline.
-const BEGIN: Timestamp = Timestamp::from_secs_nanos(1_795_593_600, 0);
+pub(crate) const BEGIN: Timestamp = Timestamp::from_secs_nanos(1_795_593_600, 0);
 
 /// Mean time between the begins of two flows.
 const MEAN_GAP_MICROS: u64 = 2_000;

@@ -41,6 +41,20 @@ pub enum CaptureError {
         /// Why.
         error: OpenError,
     },
+    /// A socket cannot be listened on.
+    #[error("cannot listen on {address}: {error}")]
+    Listen {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// What the operating system says.
+        error: io::Error,
+    },
+    /// No thread could be started.
+    #[error("cannot start a thread: {error}")]
+    Thread {
+        /// What the operating system says.
+        error: io::Error,
+    },
     /// A folder holds no capture file.
     #[error("{folder}: no capture files in this folder")]
     EmptyFolder {

@@ -340,6 +340,9 @@ impl<'s, 'a> Account<'s, 'a> {
         let known = match (self.caller.level, self.caller.is_known_builder) {
             (_, true) => "a known builder there",
             (Level::Environment, _) => "a caller never seen there",
+            (Level::Known | Level::Host, _) if self.view.inferred => {
+                "a known caller; whether it had built there is not to be told"
+            }
             (Level::Known | Level::Host, _) => "a known caller that had not built there",
             (Level::Unknown, _) => "a caller of which nothing is known",
         };

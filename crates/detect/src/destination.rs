@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use tw_model::{
     AppProtocol, Caveat, Connection, ConnectionState, DestinationName, FlowId, NameOrigin, Opener,
@@ -34,6 +35,8 @@ pub(crate) struct Contact<'a> {
     pub(crate) via_proxy: Option<String>,
     pub(crate) exchanges: Vec<&'a Exchange>,
     pub(crate) registry: Registry,
+    /// An unfamiliar registry under a listed name that DNS does not bear out.
+    pub(crate) claimed: Option<Claimed>,
     pub(crate) freshness: Freshness,
     /// A known name by the strict rule: DNS had given it this address before.
     pub(crate) name_is_known: bool,
@@ -53,6 +56,34 @@ pub(crate) enum Registry {
     Unfamiliar,
 }
 
+/// Places at which something is spoken, by what could be read.
+#[derive(Debug, Default)]
+struct Endpoints {
+    /// The registry protocol in clear: a TLS attempt at the same place is the same registry.
+    registries: BTreeSet<(IpAddr, u16)>,
+    /// A proxy's: what cannot be read there hides its destination.
+    proxies: BTreeSet<(EnvironmentId, (IpAddr, u16))>,
+}
+
+/// A listed name that a client gave a registry, and that is not believed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Claimed {
+    pub(crate) name: String,
+    pub(crate) doubt: Doubt,
+}
+
+/// Why a listed name is not believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Doubt {
+    /// DNS gave the address other names.
+    Contradicted,
+    /// No answer for it was seen, where answers have been seen for so long that it ought to be there.
+    Unseen,
+    /// No answer for it was seen, and none could be expected: the network's name service is out of
+    /// sight, or an answer from before the watch was still good.
+    Unverifiable,
+}
+
 /// What contacts are read out of.
 pub(crate) struct Reading<'r, 'a> {
     pub(crate) ledger: &'a Ledger,
@@ -62,6 +93,8 @@ pub(crate) struct Reading<'r, 'a> {
     pub(crate) public_registries: &'r HostList,
     pub(crate) allowed_registries: &'r HostList,
     pub(crate) multi_tenant: &'r HostList,
+    /// Proxies that the configuration names.
+    pub(crate) proxies: &'r HostList,
     /// Registries that base images of this case are from.
     pub(crate) base_registries: &'r BTreeSet<String>,
     /// Registries that a daemon was asked to pull from or push to, and when.
@@ -73,7 +106,7 @@ pub(crate) struct Reading<'r, 'a> {
 impl<'a> Reading<'_, 'a> {
     /// All contacts of docker hosts in the order of their first packet.
     pub(crate) fn contacts(&self) -> Vec<Contact<'a>> {
-        let endpoints = self.registry_endpoints();
+        let endpoints = self.endpoints();
         let mut contacts = Vec::new();
         for (flow, sighting) in self.ledger.sightings() {
             let Some((connection, environment, host)) = self.opened_by_docker_host(sighting) else {
@@ -104,17 +137,40 @@ impl<'a> Reading<'_, 'a> {
         (!own).then_some((c, environment, host))
     }
 
-    /// Addresses and ports on which the registry protocol was spoken in clear; a TLS attempt at the
-    /// same place is the same registry.
-    fn registry_endpoints(&self) -> BTreeSet<(IpAddr, u16)> {
-        let mut endpoints = BTreeSet::new();
+    /// What connections that could be read say of those to the same place that could not.
+    fn endpoints(&self) -> Endpoints {
+        let mut endpoints = Endpoints::default();
         for (_, sighting) in self.ledger.sightings() {
             let Some(c) = sighting.connection.as_ref() else { continue };
+            let place = (c.responder.ip.to_canonical(), c.responder.port);
             if is_registry_only(sighting) {
-                endpoints.insert((c.responder.ip.to_canonical(), c.responder.port));
+                endpoints.registries.insert(place);
+            }
+            if let (true, Some(environment)) = (sighting.is_proxied(), sighting.environment) {
+                endpoints.proxies.insert((environment, place));
             }
         }
         endpoints
+    }
+
+    /// Is it a conversation with a proxy in which nothing that was asked of it could be read?
+    fn is_opaque_proxy(
+        &self,
+        environment: EnvironmentId,
+        c: &Connection,
+        sighting: &Sighting,
+        names: &[DestinationName],
+        endpoints: &Endpoints,
+    ) -> bool {
+        let place = (c.responder.ip.to_canonical(), c.responder.port);
+        let listed = |host: &str| {
+            self.proxies.has(host) || self.proxies.has(&authority(host, c.responder.port))
+        };
+        is_unread(sighting)
+            && !sighting.is_proxied()
+            && (endpoints.proxies.contains(&(environment, place))
+                || listed(&place.0.to_string())
+                || names.iter().any(|n| listed(&n.name)))
     }
 
     #[expect(clippy::too_many_arguments, reason = "the parts of one sighting, taken apart once")]
@@ -125,7 +181,7 @@ impl<'a> Reading<'_, 'a> {
         sighting: &'a Sighting,
         environment: EnvironmentId,
         host: HostId,
-        endpoints: &BTreeSet<(IpAddr, u16)>,
+        endpoints: &Endpoints,
         contacts: &mut Vec<Contact<'a>>,
     ) {
         let ip = c.responder.ip.to_canonical();
@@ -144,13 +200,20 @@ impl<'a> Reading<'_, 'a> {
             || claimed(sighting).any(|n| known_by(&n.standing, &n.mapping));
         let spoken = is_registry_only(sighting)
             || is_unread(sighting)
-                && (endpoints.contains(&(ip, c.responder.port))
+                && (endpoints.registries.contains(&(ip, c.responder.port))
                     || self.is_asked(host, ip, &names, c));
         let mut registry =
             self.registry(spoken, ip, c.responder.port, &records, sighting, &freshness);
         if registry == Registry::Unfamiliar && self.is_known_registry(&records, c.responder.port) {
             registry = Registry::Trusted;
         }
+        let mut caveats = caveats_of(c, sighting);
+        if self.is_opaque_proxy(environment, c, sighting, &names, endpoints) {
+            caveats.insert(Caveat::Proxied);
+        }
+        let claim =
+            || self.listed_claim(environment, c.first, c.responder.port, &records, sighting);
+        let claimed = if registry == Registry::Unfamiliar { claim() } else { None };
         contacts.push(Contact {
             flow,
             host,
@@ -163,10 +226,11 @@ impl<'a> Reading<'_, 'a> {
             via_proxy: None,
             exchanges,
             registry,
+            claimed,
             freshness,
             name_is_known,
             multi_tenant,
-            caveats: caveats_of(c, sighting),
+            caveats,
         });
     }
 
@@ -206,6 +270,7 @@ impl<'a> Reading<'_, 'a> {
                 names,
                 via_proxy: Some(c.responder.to_string()),
                 registry: self.registry_by_name(&name, port, spoken),
+                claimed: None,
                 exchanges,
                 freshness,
                 name_is_known: false,
@@ -237,7 +302,8 @@ impl<'a> Reading<'_, 'a> {
     }
 
     /// A registry by what is spoken, or by the name of a TLS server. The name is the client's
-    /// claim: where DNS gave the address other names only, it is not believed.
+    /// claim: it is believed where DNS gave it this address, in this run or before, or where the
+    /// address itself is known.
     fn registry(
         &self,
         spoken: bool,
@@ -250,20 +316,25 @@ impl<'a> Reading<'_, 'a> {
         let claims: Vec<&str> = claimed(sighting).map(|n| n.name.as_str()).collect();
         let named = records.iter().filter_map(|r| r.names.first().map(String::as_str));
         let borne_out = |name: &str| {
-            records.is_empty() || records.iter().any(|r| r.names.first().is_some_and(|n| n == name))
+            records.iter().any(|r| r.names.first().is_some_and(|n| n == name))
+                || claimed(sighting).any(|asked| asked.name == name && was_mapped(asked))
         };
         let address = ip.to_string();
         let listed_address = self.is_listed(&address, Some(port)) || freshness.level <= Level::Host;
         let listed = |name: &str| self.is_listed(name, Some(port));
         let base = |name: &str| self.base_registries.contains(name);
         if spoken {
-            let trusted = listed_address
-                || claims.iter().any(|name| listed(name) && !records.is_empty() && borne_out(name));
+            let trusted =
+                listed_address || claims.iter().any(|name| listed(name) && borne_out(name));
             return if trusted { Registry::Trusted } else { Registry::Unfamiliar };
         }
         let by_name: Vec<&str> = claims.into_iter().chain(named).collect();
         if sighting.exchanges.is_empty() && by_name.iter().any(|name| listed(name)) {
-            let trusted = by_name.iter().any(|name| listed(name) && borne_out(name));
+            let address_is_known =
+                sighting.address.as_ref().is_some_and(|a| a.environment == Knowledge::Known);
+            let trusted = listed_address
+                || address_is_known
+                || by_name.iter().any(|name| listed(name) && borne_out(name));
             return if trusted { Registry::Trusted } else { Registry::Unfamiliar };
         }
         let from_base =
@@ -273,6 +344,28 @@ impl<'a> Reading<'_, 'a> {
             (true, false) => Registry::Unfamiliar,
             (false, _) => Registry::No,
         }
+    }
+
+    fn listed_claim(
+        &self,
+        environment: EnvironmentId,
+        at: Timestamp,
+        port: u16,
+        records: &[&NameRecord],
+        sighting: &Sighting,
+    ) -> Option<Claimed> {
+        let listed = claimed(sighting).find(|asked| self.is_listed(&asked.name, Some(port)))?;
+        let settled = self
+            .ledger
+            .names
+            .seen_since(environment)
+            .is_some_and(|since| since.plus(DNS_SETTLES) <= at);
+        let doubt = match (records.is_empty(), settled) {
+            (false, _) => Doubt::Contradicted,
+            (true, true) => Doubt::Unseen,
+            (true, false) => Doubt::Unverifiable,
+        };
+        Some(Claimed { name: listed.name.clone(), doubt })
     }
 
     /// Was the daemon just asked for an image from there, and is it on no list?
@@ -362,6 +455,11 @@ fn claimed(sighting: &Sighting) -> impl Iterator<Item = &Asked> {
     all.filter(|_| !sighting.is_proxied())
 }
 
+/// Did DNS give this name this address before, as far as the store remembers?
+fn was_mapped(asked: &Asked) -> bool {
+    matches!(asked.mapping.environment, Knowledge::Known | Knowledge::Touched { .. })
+}
+
 fn all_names(records: &[&NameRecord], sighting: &Sighting) -> Vec<DestinationName> {
     let mut records = records.to_vec();
     records.sort_by(|a, b| (b.last, &a.names).cmp(&(a.last, &b.names)));
@@ -377,8 +475,16 @@ fn all_names(records: &[&NameRecord], sighting: &Sighting) -> Vec<DestinationNam
     names
 }
 
+/// `host:port`, an IPv6 address in brackets.
+fn authority(host: &str, port: u16) -> String {
+    match host.contains(':') {
+        true => format!("[{host}]:{port}"),
+        false => format!("{host}:{port}"),
+    }
+}
+
 /// Was nothing read that a client asked for on it?
-fn is_unread(sighting: &Sighting) -> bool {
+pub(crate) fn is_unread(sighting: &Sighting) -> bool {
     sighting.exchanges().all(|x| x.target.is_empty())
 }
 
@@ -436,4 +542,6 @@ fn caveats_of(c: &Connection, sighting: &Sighting) -> BTreeSet<Caveat> {
 }
 
 const MAX_NAMES: usize = 16;
+/// After so long every answer that a host may still have had from before has run out.
+const DNS_SETTLES: Duration = Duration::from_secs(3600);
 const MAX_SERVICE_BYTES: u64 = 4 << 20;

@@ -1,8 +1,10 @@
 //! The detector: takes observations in any order, and tells what they add up to.
 
+use std::collections::BTreeMap;
+
 use tw_model::{
-    Build, ContainerEvent, Destination, Evidence, Finding, ImageCreation, Incident, Observation,
-    RegistryAction, Timestamp,
+    Build, Caveat, ContainerEvent, Destination, Evidence, Finding, ImageCreation, Incident,
+    Observation, RegistryAction, Timestamp,
 };
 
 use crate::Seen;
@@ -11,7 +13,7 @@ use crate::environment::Environments;
 use crate::freshness::Level;
 use crate::incident::incidents;
 use crate::ledger::Ledger;
-use crate::maker::Source;
+use crate::maker::{Maker, Source};
 use crate::names::HostList;
 use crate::policy::{Counters, Policy};
 use crate::rules;
@@ -80,12 +82,23 @@ impl Judgement {
     }
 }
 
+/// A judgement while more may come.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reviewed {
+    /// What can be said now.
+    pub judgement: Judgement,
+    /// End of the windows that it stands in: what happens later belongs to others. Records of what
+    /// happened before may still be under way.
+    pub settles: Timestamp,
+}
+
 /// Joins observations in event time.
 ///
 /// Order of calls: [`push`](Self::push) for every observation, before the learner records what it
 /// tells; the store is asked then, once for each new thing, and the answer is kept with it. A
 /// judgement is a pure function of what was pushed: nothing depends on the order of arrival, so
-/// long as no limit was reached (see [`Counters`]). [`finish`](Self::finish) tells everything, once.
+/// long as no limit was reached (see [`Counters`]). [`review`](Self::review) says how things stand, any
+/// number of times; [`finish`](Self::finish) tells everything, once.
 #[derive(Debug)]
 pub struct Detector {
     policy: Policy,
@@ -102,6 +115,7 @@ impl Detector {
             public_registries: HostList::public_registries(),
             allowed_registries: HostList::from_patterns(&policy.registry_allow_list),
             multi_tenant: HostList::multi_tenant(),
+            proxies: HostList::from_patterns(&policy.proxies),
         };
         Self { policy, environments, lists, ledger: Ledger::new() }
     }
@@ -116,24 +130,21 @@ impl Detector {
         self.ledger.push(observation, &self.policy, &self.environments, seen);
     }
 
-    /// Time passed without an observation. At present nothing is told before the end.
-    pub fn advance(
-        &mut self,
-        _now: Timestamp,
-        _seen: &mut dyn Seen,
-        _sink: &mut dyn FnMut(Judgement),
-    ) {
+    /// Everything that can be said now, in the order of time and identity, while more may come: for
+    /// one who tells findings as they come. Cost: a pass over all that is remembered.
+    pub fn review(&mut self, seen: &mut dyn Seen) -> Vec<Reviewed> {
+        self.ledger.conclude(&self.policy, &self.environments, seen);
+        let (reviewed, findings_lost, destinations_lost) = self.judge();
+        self.ledger.counters.findings_lost = findings_lost;
+        self.ledger.counters.destinations_lost = destinations_lost;
+        reviewed
     }
 
     /// End of input: tells builds, image creations, registry and container actions, findings and incidents, in
     /// the order of their time and identity.
     pub fn finish(&mut self, seen: &mut dyn Seen, sink: &mut dyn FnMut(Judgement)) {
-        self.ledger.conclude(&self.policy, &self.environments, seen);
-        let (judgements, findings_lost, destinations_lost) = self.judge();
-        self.ledger.counters.findings_lost = findings_lost;
-        self.ledger.counters.destinations_lost = destinations_lost;
-        for judgement in judgements {
-            sink(judgement);
+        for reviewed in self.review(seen) {
+            sink(reviewed.judgement);
         }
     }
 
@@ -144,57 +155,96 @@ impl Detector {
     }
 
     /// Everything that can be said now.
-    fn judge(&self) -> (Vec<Judgement>, u64, u64) {
+    fn judge(&self) -> (Vec<Reviewed>, u64, u64) {
         let scene = Scene::new(&self.ledger, &self.policy, &self.environments, &self.lists);
         let found = rules::judge(&scene);
         let findings_lost = found.lost;
         let mut drafts = found.into_sorted();
         let incidents = incidents(&scene, &mut drafts);
-        let mut judgements = Vec::new();
-        let destinations_lost = self.makers(&scene, &mut judgements);
-        judgements.extend(scene.transfers.iter().map(|transfer| Judgement::Registry {
-            environment: self.environments.name(transfer.environment).to_owned(),
-            action: Box::new(transfer.action.clone()),
-            evidence: transfer.evidence.clone(),
-        }));
-        for held in self.ledger.containers.values() {
-            judgements.push(Judgement::Container {
+        let mut all = Vec::new();
+        let destinations_lost = self.makers(&scene, &mut all);
+        for transfer in &scene.transfers {
+            let judgement = Judgement::Registry {
+                environment: self.environments.name(transfer.environment).to_owned(),
+                action: Box::new(transfer.action.clone()),
+                evidence: transfer.evidence.clone(),
+            };
+            all.push(Reviewed { judgement, settles: transfer.action.started });
+        }
+        for held in self.ledger.containers.values().filter(|held| !held.value.is_refused()) {
+            let judgement = Judgement::Container {
                 environment: self.environments.name(held.environment).to_owned(),
                 event: Box::new(held.value.clone()),
                 evidence: held.evidence.clone(),
-            });
+            };
+            all.push(Reviewed { judgement, settles: held.value.ended });
         }
-        judgements.extend(drafts.into_iter().map(|d| Judgement::Finding(Box::new(d.finding))));
-        judgements.extend(incidents.into_iter().map(|i| Judgement::Incident(Box::new(i))));
-        judgements.sort_by(|a, b| a.sort_key().cmp(&b.sort_key()));
-        (judgements, findings_lost, destinations_lost)
+        let mut settled: BTreeMap<String, Timestamp> = BTreeMap::new();
+        for draft in drafts {
+            let windows = draft.owners.iter().filter_map(|owner| scene.maker(*owner));
+            let ends = windows.map(|maker| self.window_end(maker)).max();
+            let settles =
+                ends.map_or(draft.finding.timestamp, |end| end.max(draft.finding.timestamp));
+            let of_incident = settled.entry(draft.finding.incident.clone()).or_insert(settles);
+            *of_incident = settles.max(*of_incident);
+            all.push(Reviewed { judgement: Judgement::Finding(Box::new(draft.finding)), settles });
+        }
+        for incident in incidents {
+            let settles = settled.get(&incident.id).copied().unwrap_or(incident.ended);
+            all.push(Reviewed { judgement: Judgement::Incident(Box::new(incident)), settles });
+        }
+        all.sort_by(|a, b| a.judgement.sort_key().cmp(&b.judgement.sort_key()));
+        (all, findings_lost, destinations_lost)
     }
 
-    fn makers(&self, scene: &Scene<'_>, judgements: &mut Vec<Judgement>) -> u64 {
+    fn window_end(&self, maker: &Maker<'_>) -> Timestamp {
+        let ended = maker.ended.max(maker.started);
+        let longest = maker.started.plus(self.policy.inferred_window_max);
+        let ended = if maker.is_inferred() { ended.min(longest) } else { ended };
+        ended.plus(self.policy.time_window)
+    }
+
+    fn makers(&self, scene: &Scene<'_>, all: &mut Vec<Reviewed>) -> u64 {
         let mut lost = 0;
         let certain = scene.makers.iter().enumerate().filter(|(_, maker)| !maker.is_doubtful());
         for (index, maker) in certain {
             let (destinations, left_out) = destinations(scene, Owner::Maker(index));
             lost += left_out;
             let environment = self.environments.name(maker.environment).to_owned();
-            judgements.push(match maker.source {
+            let judgement = match maker.source {
                 Source::Build(held) => {
                     let mut build = Box::new(held.value.clone());
                     build.destinations = destinations;
+                    add_opaque_proxy(&mut build.caveats, scene, index);
                     Judgement::Build { environment, build, evidence: held.evidence.clone() }
                 }
                 Source::Creation(held) => {
                     let mut creation = Box::new(held.value.clone());
                     creation.destinations = destinations;
+                    add_opaque_proxy(&mut creation.caveats, scene, index);
                     Judgement::ImageCreation {
                         environment,
                         creation,
                         evidence: held.evidence.clone(),
                     }
                 }
-            });
+            };
+            all.push(Reviewed { judgement, settles: self.window_end(maker) });
         }
         lost
+    }
+}
+
+/// Where a maker's window holds a conversation with a proxy that could not be read, the list of its
+/// destinations is not whole. A known proxy makes no finding that could say so.
+fn add_opaque_proxy(caveats: &mut Vec<Caveat>, scene: &Scene<'_>, maker: usize) {
+    let hidden = |contact: &Contact<'_>| {
+        contact.via_proxy.is_none() && contact.caveats.contains(&Caveat::Proxied)
+    };
+    let is_hidden = scene.contacts_of(Owner::Maker(maker)).any(|(contact, _)| hidden(contact));
+    if is_hidden && !caveats.contains(&Caveat::Proxied) {
+        caveats.push(Caveat::Proxied);
+        caveats.sort_unstable();
     }
 }
 

@@ -52,6 +52,13 @@ impl Network {
     }
 }
 
+/// `10.0.0.0/8`.
+impl std::fmt::Display for Network {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.base, self.prefix_bits)
+    }
+}
+
 /// `10.0.0.0/8`, `fd00::/8`, or a bare address.
 impl FromStr for Network {
     type Err = NotANetwork;
@@ -107,12 +114,35 @@ impl Environment {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct EnvironmentId(usize);
 
+/// Whose flow records are taken.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ExporterList {
+    /// Anybody's; only those of exporters inside an environment teach.
+    #[default]
+    Anybody,
+    /// Only theirs, and they all teach.
+    Only(Vec<Network>),
+}
+
+impl ExporterList {
+    /// Are records of this exporter looked at?
+    #[must_use]
+    pub fn takes(&self, ip: IpAddr) -> bool {
+        match self {
+            _ if is_file(ip) => true,
+            Self::Anybody => true,
+            Self::Only(list) => list.iter().any(|network| network.contains(ip)),
+        }
+    }
+}
+
 /// All environments. There is always one called `default`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Environments {
     list: Vec<Environment>,
     default: usize,
     aliases: BTreeMap<(usize, IpAddr), IpAddr>,
+    exporters: ExporterList,
 }
 
 impl Default for Environments {
@@ -133,7 +163,7 @@ impl Environments {
             });
             list.len().saturating_sub(1)
         });
-        Self { list, default, aliases: BTreeMap::new() }
+        Self { list, default, aliases: BTreeMap::new(), exporters: ExporterList::Anybody }
     }
 
     /// Says that `alias` is another address of the docker host `host`, both in environment `name`.
@@ -141,6 +171,26 @@ impl Environments {
     pub fn add_alias(&mut self, name: &str, alias: IpAddr, host: IpAddr) {
         if let Some(index) = self.list.iter().position(|e| e.name == name) {
             self.aliases.insert((index, alias.to_canonical()), host.to_canonical());
+        }
+    }
+
+    /// Says whose flow records are taken.
+    pub fn set_exporters(&mut self, exporters: ExporterList) {
+        self.exporters = exporters;
+    }
+
+    /// Whose flow records are taken.
+    #[must_use]
+    pub const fn exporters(&self) -> &ExporterList {
+        &self.exporters
+    }
+
+    /// May records of this exporter teach what is known in that environment? A datagram from
+    /// elsewhere says nothing of what happened here, unless the operator says so.
+    pub(crate) fn may_teach(&self, id: EnvironmentId, exporter: IpAddr) -> bool {
+        match &self.exporters {
+            ExporterList::Anybody => is_file(exporter) || self.has(id, exporter),
+            list @ ExporterList::Only(_) => list.takes(exporter),
         }
     }
 
@@ -182,9 +232,22 @@ impl Environments {
         self.list.get(id.0).is_some_and(|e| e.longest_match(ip).is_some())
     }
 
+    /// The narrowest network of that environment that has the address.
+    pub(crate) fn network_of(&self, id: EnvironmentId, ip: IpAddr) -> Option<Network> {
+        let networks = self.list.get(id.0)?.networks.iter().filter(|n| n.contains(ip));
+        networks.max_by_key(|n| n.prefix_bits).copied()
+    }
+
     pub(crate) fn alias(&self, id: EnvironmentId, ip: IpAddr) -> Option<IpAddr> {
         self.aliases.get(&(id.0, ip.to_canonical())).copied()
     }
+}
+
+/// Does this stand for a file of flow records instead of an exporter? "This network" (RFC 1122 §3.2.1.3)
+/// is no source of any datagram. A file that the operator gives may teach as a capture may.
+#[must_use]
+pub fn is_file(exporter: IpAddr) -> bool {
+    matches!(exporter, IpAddr::V4(v4) if v4.octets().first() == Some(&0))
 }
 
 const DEFAULT: &str = "default";

@@ -152,12 +152,10 @@ impl HostMap {
         let mut map = Self::default();
         for &(environment, ip) in daemons {
             let configured = environments.alias(environment, ip).unwrap_or(ip);
-            let id = match map
-                .ids
-                .get(&(environment, ip))
-                .or_else(|| map.ids.get(&(environment, configured)))
-            {
-                Some(id) => *id,
+            let known = map.ids.get(&(environment, configured)).copied();
+            // It may be called by an address outside the networks that its other one is in.
+            let id = match map.find(environments, environment, ip).or(known) {
+                Some(id) => id,
                 None => {
                     map.addresses.push(Vec::new());
                     HostId(map.addresses.len().saturating_sub(1))

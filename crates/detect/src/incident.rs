@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use tw_model::{
-    ApiCall, AppProtocol, Build, Caveat, ContainerAction, ContainerEvent, Incident, Outcome, Route,
-    Rule, TimelineEntry, Timestamp,
+    ApiCall, AppProtocol, Build, Caveat, ContainerAction, ContainerEvent, DeployKind, FlowId,
+    Incident, Outcome, Route, Rule, StreamUse, TimelineEntry, Timestamp,
 };
 
 use crate::account::about;
@@ -16,16 +16,18 @@ use crate::freshness::Level;
 use crate::ledger::Held;
 use crate::maker::{Maker, Source};
 use crate::scene::Scene;
-use crate::text::{bytes, list, printable, stable_id};
+use crate::session::Sessions;
+use crate::text::{bytes, list, printable};
 use crate::window::Owner;
 
 /// Gives each draft its incident, and returns the incidents in the order of their start.
 pub(crate) fn incidents(scene: &Scene<'_>, drafts: &mut [Draft]) -> Vec<Incident> {
     let groups = grouped(scene, drafts);
+    let mut sessions = Sessions::new(scene);
     let mut incidents = Vec::new();
     for group in groups {
-        let Some(first) = group.first().and_then(|i| drafts.get(*i)) else { continue };
-        let id = stable_id("i-", &[&first.finding.environment, &first.finding.id]);
+        let members: Vec<&Draft> = group.iter().filter_map(|i| drafts.get(*i)).collect();
+        let Some(id) = sessions.incident_id(scene, &members) else { continue };
         for index in &group {
             if let Some(draft) = drafts.get_mut(*index) {
                 draft.finding.incident.clone_from(&id);
@@ -187,7 +189,9 @@ impl Timeline<'_, '_> {
         let mut alike: BTreeMap<String, Vec<TimelineEntry>> = BTreeMap::new();
         for held in calls.flatten() {
             let call = &held.value;
-            let told = is_told(call.route) && self.is_in(call.started);
+            let told = is_told(call.route)
+                && self.is_in(call.started)
+                && !self.scene.ledger.containers.contains_key(&call.id);
             if told && self.is_here(held.environment, call.daemon.ip) {
                 let entry = call_entry(call);
                 alike.entry(entry.text.clone()).or_default().push(entry);
@@ -211,9 +215,14 @@ impl Timeline<'_, '_> {
         }
     }
 
-    /// A registry that a mere pull spoke to belongs to no maker.
+    /// A registry that a mere pull spoke to belongs to no maker, and who connects to a build is no
+    /// contact of the host's.
     fn registries(&self, entries: &mut Vec<TimelineEntry>) {
-        let pulled = |d: &&&Draft| d.finding.rule == Rule::RegistryNew && d.owners.is_empty();
+        let pulled = |d: &&&Draft| match d.finding.rule {
+            Rule::RegistryNew => d.owners.is_empty(),
+            Rule::BuildInbound => true,
+            _ => false,
+        };
         entries.extend(self.members.iter().filter(pulled).map(|d| TimelineEntry {
             timestamp: d.finding.timestamp,
             reference: d.finding.id.clone(),
@@ -224,12 +233,20 @@ impl Timeline<'_, '_> {
     /// Images pulled and pushed: for the incident's makers, of them, and by its callers.
     fn transfers(&self, entries: &mut Vec<TimelineEntry>) {
         let host = self.members.first().map(|d| d.host);
+        let flows = self.owners.iter().flat_map(|owner| self.scene.contacts_of(*owner));
+        let flows: BTreeSet<FlowId> = flows.map(|(contact, _)| contact.flow).collect();
         for transfer in self.scene.transfers.iter().filter(|t| t.host.is_some() && t.host == host) {
             let action = &transfer.action;
             let asked = action.client.is_some_and(|client| self.clients.contains(&client));
             let made = transfer.made_by.is_some_and(|i| self.owners.contains(&Owner::Maker(i)));
-            let mine = asked && self.is_in(action.started);
-            if mine || made || transfer.owners.iter().any(|owner| self.owners.contains(owner)) {
+            let told = action.registry_ip.is_some_and(|ip| self.findings.contains_key(&ip));
+            let mine = (asked || told) && self.is_in(action.started);
+            let spoken = action.flows.iter().any(|flow| flows.contains(flow));
+            if mine
+                || made
+                || spoken
+                || transfer.owners.iter().any(|owner| self.owners.contains(owner))
+            {
                 entries.push(TimelineEntry {
                     timestamp: action.started,
                     reference: action.id.0.clone(),
@@ -252,6 +269,9 @@ impl Timeline<'_, '_> {
             Registry::No => "The host contacted",
             Registry::Trusted if is_tls => "The host spoke over TLS to the registry",
             Registry::Trusted => "The host spoke to the registry",
+            Registry::Unfamiliar if contact.claimed.is_some() => {
+                "The host spoke to what it called a listed registry, at"
+            }
             Registry::Unfamiliar => "The host spoke to a registry that is not listed, at",
         };
         let received =
@@ -295,6 +315,8 @@ impl Timeline<'_, '_> {
     }
 }
 
+/// Characters of a stream that are shown.
+const MAX_SAID: usize = 1_024;
 /// Calls with the same words that the timeline tells one by one.
 const MAX_ALIKE: usize = 3;
 
@@ -306,6 +328,7 @@ const fn is_told(route: Route) -> bool {
             | Route::Info
             | Route::ContainerList
             | Route::ImageList
+            | Route::ContainerAttach
             | Route::ImagePull
             | Route::ImagePush
             | Route::ImageTag
@@ -335,12 +358,15 @@ fn ends_of(mut same: Vec<TimelineEntry>) -> Vec<TimelineEntry> {
 
 fn call_entry(call: &ApiCall) -> TimelineEntry {
     let status = call.status.map_or_else(String::new, |status| format!(" (answered {status})"));
-    let text = format!(
+    let mut text = format!(
         "{} called {} {}{status}",
         call.client.ip,
         printable(&call.method, 16),
         printable(&call.path, 160)
     );
+    if let Some(stream) = &call.stream {
+        text.push_str(&carried(stream));
+    }
     TimelineEntry {
         timestamp: call.started,
         reference: format!("call-{}-{}", call.id.flow.0, call.id.index),
@@ -385,30 +411,61 @@ fn build_words(build: &Build) -> String {
     text
 }
 
+/// How much was said; and what, where that was kept.
+fn carried(stream: &StreamUse) -> String {
+    let output = stream.output_bytes.saturating_add(stream.error_bytes);
+    let (input, output) = (bytes(stream.input_bytes), bytes(output));
+    let mut text = format!(" (its stream carried {input} in and {output} out)");
+    let Some(said) = &stream.said else { return text };
+    for (way, said) in [("in", &said.input), ("out", &said.output)] {
+        let said = String::from_utf8_lossy(said).replace(['\r', '\n'], " ");
+        if !said.is_empty() {
+            text.push_str(&format!("; {way}: {}", printable(&said, MAX_SAID)));
+        }
+    }
+    text
+}
+
+/// A plugin from a registry.
+fn is_installed(event: &ContainerEvent) -> bool {
+    event.kind == DeployKind::Plugin && event.image.is_some()
+}
+
+/// A start asks for nothing that the creation did not; an update may.
+fn tells_risks(event: &ContainerEvent) -> bool {
+    let asks = event.action == ContainerAction::Create || event.kind == DeployKind::Service;
+    asks && !event.risks.is_empty()
+}
+
 fn container_entry(title: &str, held: &Held<ContainerEvent>) -> TimelineEntry {
     let event = &held.value;
     let verb = match event.action {
+        ContainerAction::Create if is_installed(event) => "installed",
         ContainerAction::Create => "created",
+        ContainerAction::Start if event.kind == DeployKind::Service => "updated",
         ContainerAction::Start => "started",
         ContainerAction::Exec => "executed a command in",
         ContainerAction::Copy => "copied files into",
         ContainerAction::Stop => "stopped",
         ContainerAction::Remove => "removed",
     };
-    let mut text = format!("{} {verb} container {title}", event.client);
+    let mut text = format!("{} {verb} {title}", event.client);
     match event.action {
-        ContainerAction::Create if !event.risks.is_empty() => {
+        ContainerAction::Create | ContainerAction::Start if tells_risks(event) => {
             let risks: Vec<&str> = event.risks.iter().map(|risk| risk.phrase()).collect();
             text.push_str(&format!(", with {}", list(&risks, 8)));
         }
         ContainerAction::Exec if !event.command.is_empty() => {
-            text.push_str(&format!(": {}", printable(&event.command.join(" "), 200)))
+            text.push_str(&format!(": {}", printable(&event.command.join(" "), 200)));
         }
         ContainerAction::Copy => {
             let path = printable(event.path.as_deref().unwrap_or("a place unknown"), 120);
             text.push_str(&format!(", to {path}, {}", bytes(event.copied_bytes.unwrap_or(0))));
         }
         _ => {}
+    }
+    if let Some(stream) = &event.stream {
+        text.push_str(&carried(stream));
     }
     let reference = event
         .container_id

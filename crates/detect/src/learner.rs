@@ -9,11 +9,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 
 use tw_model::{
-    ApiCall, Build, Connection, ConnectionState, FlowId, Frontend, HttpExchange, ImageCreation,
-    NameAnswer, Observation, ObservationBody, Opener, Outcome, RegistryAction, RegistryVerb,
-    RegistryVia, Timestamp, TlsHello, Via,
+    ApiCall, AppProtocol, Build, Connection, ConnectionState, FlowId, Frontend, HttpExchange,
+    ImageCreation, NameAnswer, Observation, ObservationBody, Opener, Outcome, RegistryAction,
+    RegistryVerb, RegistryVia, Timestamp, TlsHello, Via,
 };
 
+use crate::Policy;
 use crate::destination::is_download;
 use crate::environment::{EnvironmentId, Environments};
 use crate::host::is_unicast;
@@ -36,13 +37,15 @@ pub struct Learner {
     resolvers: BTreeSet<(EnvironmentId, IpAddr)>,
     /// Daemons are watched hosts even outside every network.
     daemons: BTreeSet<(EnvironmentId, IpAddr)>,
+    /// Ports that a Docker API is expected on.
+    docker_ports: Vec<u16>,
 }
 
 /// What is pending of one connection.
 #[derive(Debug, Default)]
 struct Lesson {
-    /// Learned: who, and when it was opened.
-    learned: Option<(EnvironmentId, IpAddr, Timestamp)>,
+    /// Learned: who, when it was opened, and what it was seen in.
+    learned: Option<(EnvironmentId, IpAddr, Timestamp, Via)>,
     /// Names that SNI or Host gave before it was learned.
     names: BTreeSet<String>,
     tenants: BTreeSet<String>,
@@ -64,7 +67,20 @@ impl Learner {
             names: BTreeMap::new(),
             resolvers: BTreeSet::new(),
             daemons: BTreeSet::new(),
+            docker_ports: Policy::default().docker_ports,
         }
+    }
+
+    /// The same with other ports that a Docker API is expected on.
+    #[must_use]
+    pub fn with_docker_ports(self, docker_ports: Vec<u16>) -> Self {
+        Self { docker_ports, ..self }
+    }
+
+    /// May this connection teach, as far as it is seen in flow records? Of packets any may.
+    #[must_use]
+    pub fn may_learn_of(&self, c: &Connection) -> bool {
+        self.may_tell(self.environments.id_of(c.opener.ip, c.tag), c)
     }
 
     /// Takes one observation and gives what may be remembered of it. The same fact may be given
@@ -87,6 +103,7 @@ impl Learner {
             ObservationBody::Container(_)
             | ObservationBody::FlowRecord(_)
             | ObservationBody::TlsShape(_)
+            | ObservationBody::ClientAuth(_)
             | ObservationBody::Anomaly(_) => {}
         }
         while self.flows.len() > MAX_FLOWS {
@@ -112,14 +129,14 @@ impl Learner {
             || self.daemons.contains(&(environment, ip.to_canonical()))
     }
 
-    /// Records teach only if all who exported them stand inside: a datagram from elsewhere says
-    /// nothing of what happened here.
+    /// Records teach only if all who exported them may.
     fn may_tell(&self, environment: EnvironmentId, c: &Connection) -> bool {
         let mut exporters = c.exported.iter().flat_map(|exported| &exported.exporters);
-        exporters.all(|ip| self.environments.has(environment, *ip))
+        exporters.all(|ip| self.environments.may_teach(environment, *ip))
     }
 
     fn connection(&mut self, c: &Connection, sink: &mut dyn FnMut(Fact<'_>)) {
+        self.unread_caller(c, sink);
         let environment = self.environments.id_of(c.opener.ip, c.tag);
         let host = c.opener.ip.to_canonical();
         if !teaches(c) || !self.is_inside(environment, host) || !self.may_tell(environment, c) {
@@ -137,10 +154,10 @@ impl Learner {
             lesson.tell_if_learned(&self.environments, sink);
             return;
         }
-        lesson.learned = Some((environment, host, c.first));
+        lesson.learned = Some((environment, host, c.first, c.via));
         let name = self.environments.name(environment);
         let ip = c.responder.ip.to_canonical();
-        sink(Fact { environment: name, host, key: Key::Address(ip), at: c.first });
+        sink(Fact { environment: name, host, key: Key::Address(ip), at: c.first, via: c.via });
         let asked: Vec<_> = self.names.get(&(environment, ip)).into_iter().flatten().collect();
         let own = asked.iter().any(|(client, _)| *client == host);
         let is_its = |client: IpAddr| {
@@ -148,9 +165,32 @@ impl Learner {
         };
         let asked = asked.into_iter().filter(|(client, _)| is_its(*client));
         for (_, known) in asked {
-            sink(Fact { environment: name, host, key: Key::Name(known), at: c.first });
+            sink(Fact { environment: name, host, key: Key::Name(known), at: c.first, via: c.via });
         }
-        lesson.tell(name, host, c.first, sink);
+        lesson.tell(name, host, (c.first, c.via), sink);
+    }
+
+    /// In flow records, and inside TLS that nobody can read, a caller of a Docker API is who had a
+    /// conversation with one. Whether anything was built on it is not seen, so no builder is learned.
+    fn unread_caller(&self, c: &Connection, sink: &mut dyn FnMut(Fact<'_>)) {
+        let opaque = c.app == Some(AppProtocol::Tls) && c.ended;
+        let unread = c.via == Via::Netflow || opaque;
+        if !unread || !self.docker_ports.contains(&c.responder.port) || !teaches(c) {
+            return;
+        }
+        let daemon = c.responder.ip.to_canonical();
+        let environment = self.environments.id_of(daemon, c.tag);
+        if !self.is_inside(environment, daemon) || !self.may_tell(environment, c) {
+            return;
+        }
+        sink(Fact {
+            environment: self.environments.name(environment),
+            host: daemon,
+            key: Key::Caller { client: c.opener.ip, daemon: c.responder.ip },
+            // Secrets may come late, and then tell of a call before this.
+            at: if opaque { c.last } else { c.first },
+            via: c.via,
+        });
     }
 
     fn name_answer(&mut self, answer: &NameAnswer, at: Timestamp, sink: &mut dyn FnMut(Fact<'_>)) {
@@ -165,7 +205,8 @@ impl Learner {
         }
         let name = self.environments.name(environment);
         for ip in answer.addresses.iter().take(MAX_ADDRESSES).map(IpAddr::to_canonical) {
-            sink(Fact { environment: name, host, key: Key::NameAddress(asked, ip), at });
+            let key = Key::NameAddress(asked, ip);
+            sink(Fact { environment: name, host, key, at, via: Via::Packets });
             let known = self.names.entry((environment, ip)).or_default();
             let record = (host, asked.clone());
             if known.len() < MAX_NAMES && !known.contains(&record) {
@@ -229,6 +270,7 @@ impl Learner {
             host: call.daemon.ip,
             key,
             at: call.started,
+            via: Via::Packets,
         });
     }
 
@@ -253,7 +295,8 @@ impl Learner {
         if action.via == RegistryVia::Api {
             let environment = self.environments.of(action.docker_host, action.tag);
             let (host, at) = (action.docker_host, action.started);
-            digests.for_each(|d| sink(Fact { environment, host, key: Key::Digest(d), at }));
+            let via = Via::Packets;
+            digests.for_each(|d| sink(Fact { environment, host, key: Key::Digest(d), at, via }));
             return;
         }
         let registry = &action.registry;
@@ -288,14 +331,14 @@ fn builder(
     sink: &mut dyn FnMut(Fact<'_>),
 ) {
     for key in [Key::Caller { client, daemon }, Key::Builder { client, daemon }] {
-        sink(Fact { environment, host: daemon, key, at });
+        sink(Fact { environment, host: daemon, key, at, via: Via::Packets });
     }
 }
 
 impl Lesson {
     fn tell_if_learned(&mut self, environments: &Environments, sink: &mut dyn FnMut(Fact<'_>)) {
-        if let Some((environment, host, at)) = self.learned {
-            self.tell(environments.name(environment), host, at, sink);
+        if let Some((environment, host, at, via)) = self.learned {
+            self.tell(environments.name(environment), host, (at, via), sink);
         }
     }
 
@@ -303,10 +346,10 @@ impl Lesson {
         &mut self,
         environment: &str,
         host: IpAddr,
-        at: Timestamp,
+        (at, via): (Timestamp, Via),
         sink: &mut dyn FnMut(Fact<'_>),
     ) {
-        let mut fact = |key: Key<'_>| sink(Fact { environment, host, key, at });
+        let mut fact = |key: Key<'_>| sink(Fact { environment, host, key, at, via });
         self.names.iter().for_each(|name| fact(Key::Name(name)));
         self.tenants.iter().for_each(|tenant| fact(Key::Tenant(tenant)));
         for (registry, repository, digest) in &self.registries {

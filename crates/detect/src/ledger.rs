@@ -60,12 +60,19 @@ pub(crate) struct Ledger {
     pub(crate) registry_actions: BTreeMap<RegistryActionId, HeldAction>,
     pub(crate) recent: BTreeMap<FlowId, Box<Sighting>>,
     pub(crate) held: BTreeMap<FlowId, Box<Sighting>>,
+    /// Of flow records, to what is not known.
+    pub(crate) late: BTreeMap<FlowId, Box<Sighting>>,
     pub(crate) names: NameTable,
     pub(crate) links: LinkTable,
     pub(crate) callers: BTreeMap<CallerPair, CallerAnswers>,
     pub(crate) named_hosts: BTreeMap<BuildId, Vec<NamedHost>>,
     pub(crate) daemons: BTreeSet<HostAddress>,
     pub(crate) daemon_ports: BTreeSet<(EnvironmentId, IpAddr, u16)>,
+    daemon_ips: BTreeSet<IpAddr>,
+    /// Connections to daemons' hosts inside a window, kept beyond the recent ones.
+    inbound: BTreeMap<FlowId, Box<Sighting>>,
+    /// When the ports of daemons' hosts were used first and last, by connections that are forgotten.
+    pub(crate) inbound_ports: BTreeMap<(IpAddr, u16), (Timestamp, Timestamp)>,
     /// Stretches of time in which a daemon address had a window; to know what not to forget.
     watched: BTreeSet<(IpAddr, i64)>,
     multi_tenant: HostList,
@@ -117,12 +124,16 @@ impl Ledger {
             registry_actions: BTreeMap::new(),
             recent: BTreeMap::new(),
             held: BTreeMap::new(),
+            late: BTreeMap::new(),
             names: NameTable::default(),
             links: LinkTable::default(),
             callers: BTreeMap::new(),
             named_hosts: BTreeMap::new(),
             daemons: BTreeSet::new(),
             daemon_ports: BTreeSet::new(),
+            daemon_ips: BTreeSet::new(),
+            inbound: BTreeMap::new(),
+            inbound_ports: BTreeMap::new(),
             watched: BTreeSet::new(),
             multi_tenant: HostList::multi_tenant(),
             counters: Counters::default(),
@@ -131,12 +142,24 @@ impl Ledger {
 
     /// The connection of that identity, if it is remembered.
     pub(crate) fn connection_of(&self, flow: FlowId) -> Option<&Connection> {
-        self.recent.get(&flow).or_else(|| self.held.get(&flow))?.connection.as_ref()
+        let late = || self.late.get(&flow);
+        let kept = self.recent.get(&flow).or_else(|| self.held.get(&flow)).or_else(late);
+        kept?.connection.as_ref()
     }
 
     /// All connections that are remembered.
     pub(crate) fn sightings(&self) -> impl Iterator<Item = (&FlowId, &Sighting)> {
-        self.held.iter().chain(&self.recent).map(|(id, sighting)| (id, &**sighting))
+        self.held
+            .iter()
+            .chain(&self.late)
+            .chain(&self.recent)
+            .map(|(id, sighting)| (id, &**sighting))
+    }
+
+    /// What is remembered of connections to docker hosts, and of others.
+    pub(crate) fn inbound(&self) -> impl Iterator<Item = &Sighting> {
+        let kept = self.inbound.values().map(|sighting| &**sighting);
+        kept.chain(self.sightings().map(|(_, sighting)| sighting))
     }
 
     pub(crate) fn push(
@@ -172,10 +195,12 @@ impl Ledger {
                     self.build(&build, evidence, policy, &mut inquiry);
                 }
             }
-            ObservationBody::FlowRecord(_) | ObservationBody::Anomaly(_) => {}
+            ObservationBody::ClientAuth(_)
+            | ObservationBody::FlowRecord(_)
+            | ObservationBody::Anomaly(_) => {}
         }
         self.counters.questions += inquiry.count;
-        self.forget(policy);
+        self.forget(policy, environments);
     }
 
     /// What can only be said of all records together.
@@ -222,6 +247,7 @@ impl Ledger {
         if self.daemons.len() < MAX_DAEMONS {
             self.daemons.insert((environment, ip));
             self.daemon_ports.insert((environment, ip, port));
+            self.daemon_ips.insert(ip);
         }
         environment
     }

@@ -16,6 +16,7 @@
 )]
 
 mod account;
+pub mod audit;
 mod destination;
 mod detector;
 mod draft;
@@ -34,6 +35,7 @@ mod policy;
 mod rules;
 mod scene;
 mod seen;
+mod session;
 mod severity;
 mod shape;
 mod sighting;
@@ -41,8 +43,11 @@ mod text;
 mod transfer;
 mod window;
 
-pub use detector::{Detector, Judgement};
-pub use environment::{Environment, Environments, Network, NotANetwork, private_networks};
+pub use audit::{Audit, AuditLimits};
+pub use detector::{Detector, Judgement, Reviewed};
+pub use environment::{
+    Environment, Environments, ExporterList, Network, NotANetwork, is_file, private_networks,
+};
 pub use learner::Learner;
 pub use policy::{Counters, Limits, Policy};
 pub use seen::{Answer, Fact, Key, Knowledge, Seen};

@@ -1,9 +1,9 @@
-//! Lives of containers, each tied to the maker of its image.
+//! Lives of containers, services and plugins, each tied to the maker of its image.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tw_model::{ContainerAction, ContainerEvent, Outcome, Risk, Timestamp};
+use tw_model::{ContainerAction, ContainerEvent, DeployKind, Outcome, Risk, Timestamp};
 
 use crate::environment::Environments;
 use crate::host::{HostId, HostMap};
@@ -11,7 +11,7 @@ use crate::image::{image_name, is_hex, short_id};
 use crate::ledger::{Held, Ledger};
 use crate::maker::Maker;
 
-/// One container from its first action to its last, as far as seen.
+/// One container, service or plugin from its first action to its last, as far as seen.
 #[derive(Clone, Debug)]
 pub(crate) struct Life<'a> {
     pub(crate) host: HostId,
@@ -32,7 +32,12 @@ impl<'a> Life<'a> {
         self.events.iter().find_map(|e| e.value.image.as_deref())
     }
 
-    /// The name that a person would use: name, image or id.
+    /// What it is.
+    pub(crate) fn kind(&self) -> DeployKind {
+        self.first().map_or(DeployKind::Container, |held| held.value.kind)
+    }
+
+    /// What a person would call it: `container nx (image node-exporter)`, by its name or its id.
     pub(crate) fn title(&self) -> String {
         let name = self
             .events
@@ -40,9 +45,14 @@ impl<'a> Life<'a> {
             .find_map(|e| e.value.name.as_deref().or(e.value.container_id.as_deref()));
         let image = self.image();
         let name = crate::text::printable(name.unwrap_or("without a name"), 64);
+        let noun = self.kind().noun();
         match image {
-            Some(image) => format!("{name} (image {})", crate::text::printable(image, 80)),
-            None => name,
+            // A plugin is called by where it is from, if it is given no other name.
+            Some(image) if image != name => {
+                let what = if self.kind() == DeployKind::Plugin { "from" } else { "image" };
+                format!("{noun} {name} ({what} {})", crate::text::printable(image, 80))
+            }
+            _ => format!("{noun} {name}"),
         }
     }
 
@@ -50,8 +60,15 @@ impl<'a> Life<'a> {
         let at = time_of(&event.value);
         let room = self.runs.len() < MAX_RUNS;
         let running = self.runs.last_mut().filter(|(_, stopped)| stopped.is_none());
+        // A service runs once it is created, and anew when it is updated.
+        let of_service = event.value.kind == DeployKind::Service;
         match (event.value.action, running) {
+            (ContainerAction::Create, None) if of_service && room => self.runs.push((at, None)),
             (ContainerAction::Start, None) if room => self.runs.push((at, None)),
+            (ContainerAction::Start, Some((_, stopped))) if of_service && room => {
+                *stopped = Some(at);
+                self.runs.push((at, None));
+            }
             (ContainerAction::Stop | ContainerAction::Remove, Some((_, stopped))) => {
                 *stopped = Some(at)
             }
@@ -97,7 +114,8 @@ pub(crate) fn lives<'a>(
     makers: &mut [Maker<'a>],
     deploy_window: Duration,
 ) -> Vec<Life<'a>> {
-    let mut events: Vec<_> = ledger.containers.iter().collect();
+    let taken = ledger.containers.iter().filter(|(_, held)| !held.value.is_refused());
+    let mut events: Vec<_> = taken.collect();
     events.sort_by_key(|(call, held)| (time_of(&held.value), **call));
     let mut lives: Vec<Life<'a>> = Vec::new();
     let mut by_key: BTreeMap<(HostId, String), Vec<usize>> = BTreeMap::new();
@@ -270,13 +288,22 @@ const fn time_of(event: &ContainerEvent) -> Timestamp {
     }
 }
 
-/// What later calls may name a container by: its name, its id, the short id.
+/// What later calls may name a container by: its name, its id, the short id. A service may have the
+/// name of a container.
 fn keys_of(event: &ContainerEvent) -> Vec<String> {
+    let mut keys = names_of(event);
+    if event.kind != DeployKind::Container {
+        keys.iter_mut().for_each(|key| key.insert_str(0, &format!("{} ", event.kind.noun())));
+    }
+    keys
+}
+
+fn names_of(event: &ContainerEvent) -> Vec<String> {
     let mut keys = Vec::new();
     if let Some(id) = event.container_id.as_deref() {
         keys.push(id.to_owned());
         if let Some(short) = id.get(..12)
-            && is_hex(id)
+            && (is_hex(id) || event.kind == DeployKind::Service)
         {
             keys.push(short.to_owned());
         }

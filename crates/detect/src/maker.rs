@@ -9,6 +9,7 @@ use tw_model::{
     ImageCreation, Inference, Outcome, Timestamp,
 };
 
+use crate::destination::{Contact, is_unread};
 use crate::environment::{EnvironmentId, Environments};
 use crate::host::{HostId, HostMap};
 use crate::image::registry_of;
@@ -63,6 +64,8 @@ pub(crate) struct Maker<'a> {
     pub(crate) tags: &'a [String],
     pub(crate) image_id: Option<&'a str>,
     pub(crate) named: Named,
+    /// Proxies that it was given, as host and port.
+    pub(crate) proxies: Vec<(String, Option<u16>)>,
     /// Registries that the base images are from.
     pub(crate) registries: Vec<String>,
     pub(crate) caveats: &'a [Caveat],
@@ -117,6 +120,17 @@ impl<'a> Maker<'a> {
             && self.caveats.iter().any(|caveat| is_partial(*caveat))
     }
 
+    /// Did it go to a proxy that it was given, and could not be read what it asked for there?
+    pub(crate) fn has_opaque_proxy(&self, contact: &Contact<'_>) -> bool {
+        let is_there = |(host, port): &(String, Option<u16>)| {
+            port.is_none_or(|port| port == contact.port)
+                && (host.parse().ok() == contact.ip
+                    || contact.names.iter().any(|n| n.name == *host))
+        };
+        let hidden = is_unread(contact.sighting) && !contact.sighting.is_proxied();
+        hidden && self.proxies.iter().any(is_there)
+    }
+
     /// `build of "evil:1"`, `commit of container "job1"`.
     pub(crate) fn title(&self) -> String {
         let tag = self.tags.first().map(|tag| crate::text::printable(tag, 80));
@@ -168,6 +182,7 @@ pub(crate) fn makers<'a>(
             tags: &b.tags,
             image_id: b.image_id.as_deref(),
             named,
+            proxies: b.proxies.iter().filter_map(|proxy| host_of(proxy)).collect(),
             registries: b.base_images.iter().map(|image| registry_of(image)).collect(),
             caveats: &b.caveats,
             evidence: &held.evidence,
@@ -195,6 +210,7 @@ pub(crate) fn makers<'a>(
             tags: &c.tags,
             image_id: c.image_id.as_deref(),
             named,
+            proxies: Vec::new(),
             registries: Vec::new(),
             caveats: &c.caveats,
             evidence: &held.evidence,

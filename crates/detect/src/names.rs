@@ -31,6 +31,8 @@ pub(crate) struct NameRecord {
 pub(crate) struct NameTable {
     by_address: BTreeMap<IpAddr, Vec<NameRecord>>,
     order: VecDeque<IpAddr>,
+    /// First answer that was seen in each environment.
+    since: BTreeMap<EnvironmentId, Timestamp>,
 }
 
 impl NameTable {
@@ -41,6 +43,8 @@ impl NameTable {
         limits: &Limits,
         counters: &mut Counters,
     ) {
+        let since = self.since.entry(record.environment).or_insert(record.at);
+        *since = record.at.min(*since);
         let records = self.by_address.entry(ip).or_insert_with(|| {
             self.order.push_back(ip);
             Vec::new()
@@ -60,6 +64,11 @@ impl NameTable {
             let lost = self.by_address.remove(&oldest).map_or(0, |records| records.len());
             counters.names_lost += u64::try_from(lost).unwrap_or(u64::MAX);
         }
+    }
+
+    /// Since when answers have been seen in that environment.
+    pub(crate) fn seen_since(&self, environment: EnvironmentId) -> Option<Timestamp> {
+        self.since.get(&environment).copied()
     }
 
     /// Answers for that address in that environment.

@@ -29,6 +29,8 @@ pub struct Policy {
     pub incident_gap: Duration,
     /// Registries that base images may come from, `host`, `host:port`, an address, or `*.domain`.
     pub registry_allow_list: Vec<String>,
+    /// Proxies that cannot be read: hosts, addresses, or either with a port.
+    pub proxies: Vec<String>,
     /// Ports that a Docker API is expected on. Default 2375, 2376, 4243, 4244, 1234.
     pub docker_ports: Vec<u16>,
     /// Limits of the tables.
@@ -48,6 +50,7 @@ impl Default for Policy {
             new_image_threshold: 1,
             incident_gap: Duration::from_secs(3600),
             registry_allow_list: Vec::new(),
+            proxies: Vec::new(),
             docker_ports: vec![2375, 2376, 4243, 4244, 1234],
             limits: Limits::default(),
         }
@@ -61,6 +64,12 @@ pub struct Limits {
     pub recent_connections: usize,
     /// Connections of docker hosts inside a window, kept beyond the recent ones. Default 65,536.
     pub held_connections: usize,
+    /// Connections that flow records tell of, to destinations that are not known: the record of a build
+    /// may come half an hour after those of what it fetched. Default 262,144.
+    pub late_connections: usize,
+    /// Connections to docker hosts inside a window, kept beyond the recent ones, and as many ports of
+    /// theirs. Default 4,096.
+    pub inbound_connections: usize,
     /// HTTP exchanges kept of one connection. Default 64.
     pub exchanges_per_connection: usize,
     /// API calls. Default 65,536.
@@ -92,6 +101,8 @@ impl Default for Limits {
         Self {
             recent_connections: 65_536,
             held_connections: 65_536,
+            late_connections: 262_144,
+            inbound_connections: 4_096,
             exchanges_per_connection: 64,
             calls: 65_536,
             builds: 8_192,
@@ -119,6 +130,11 @@ pub struct Counters {
     pub connections_forgotten: u64,
     /// Connections forgotten inside a window because the tables were full: these may hide a finding.
     pub connections_lost: u64,
+    /// Connections of flow records to destinations that are not known, forgotten because the table was
+    /// full: a build of which a record comes later lacks them.
+    pub late_lost: u64,
+    /// Connections to docker hosts, and ports of theirs, beyond the limit: these may hide a finding.
+    pub inbound_lost: u64,
     /// HTTP exchanges beyond the limit of one connection.
     pub exchanges_lost: u64,
     /// API calls forgotten.

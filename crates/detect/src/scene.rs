@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use tw_model::{ApiCall, CallId, Caveat, ContainerAction, Endpoint, Evidence, FlowId, Timestamp};
+use tw_model::{
+    ApiCall, CallId, Caveat, ContainerAction, DeployKind, Endpoint, Evidence, FlowId, Timestamp,
+};
 
 use crate::Knowledge;
 use crate::destination::{Contact, Reading, Registry};
@@ -25,6 +27,7 @@ pub(crate) struct Lists {
     pub(crate) public_registries: HostList,
     pub(crate) allowed_registries: HostList,
     pub(crate) multi_tenant: HostList,
+    pub(crate) proxies: HostList,
 }
 
 /// Everything, joined.
@@ -41,6 +44,7 @@ pub(crate) struct Scene<'a> {
     pub(crate) transfers: Vec<Transfer<'a>>,
     pub(crate) transfers_by_flow: BTreeMap<FlowId, usize>,
     pub(crate) transfers_by_call: BTreeMap<CallId, usize>,
+    pub(crate) plugins_by_call: BTreeMap<CallId, usize>,
     /// Containers that were not made of an image built here, by their image.
     pub(crate) lives_by_image: BTreeMap<(HostId, String), Vec<usize>>,
     /// Indices of contacts by owner, and of lives and calls by who acted.
@@ -113,6 +117,7 @@ impl<'a> Scene<'a> {
             public_registries: &lists.public_registries,
             allowed_registries: &lists.allowed_registries,
             multi_tenant: &lists.multi_tenant,
+            proxies: &lists.proxies,
             base_registries: &base_registries,
             asked_registries: &asked_registries,
             known_registries: &known_registries,
@@ -121,7 +126,7 @@ impl<'a> Scene<'a> {
         let windows = Windows::new(hosts.len(), &makers, &lives, policy);
         let contacts: Vec<_> = contacts
             .into_iter()
-            .map(|contact| {
+            .map(|mut contact| {
                 let attribution = windows.attribute(&contact);
                 let by_call = contact.registry != Registry::No
                     && was_asked(
@@ -133,6 +138,11 @@ impl<'a> Scene<'a> {
                     );
                 // What a pull or push was asked for is no part of a build that happens to be open.
                 let attribution = attribution.filter(|a| a.named || !by_call);
+                let owners = attribution.iter().flat_map(|a| &a.owners);
+                let mut makers = owners.filter_map(|owner| maker_of(&makers, *owner));
+                if makers.any(|maker| maker.has_opaque_proxy(&contact)) {
+                    contact.caveats.insert(Caveat::Proxied);
+                }
                 (contact, attribution)
             })
             .collect();
@@ -157,6 +167,7 @@ impl<'a> Scene<'a> {
             transfers,
             transfers_by_flow: BTreeMap::new(),
             transfers_by_call: BTreeMap::new(),
+            plugins_by_call: BTreeMap::new(),
             lives_by_image: BTreeMap::new(),
             contacts_by_owner: BTreeMap::new(),
             lives_by_client: BTreeMap::new(),
@@ -182,6 +193,9 @@ impl<'a> Scene<'a> {
                 self.lives_by_image.entry((life.host, image_name(image))).or_default().push(i);
             }
             for held in &life.events {
+                if held.value.kind == DeployKind::Plugin {
+                    self.plugins_by_call.insert(held.value.call, i);
+                }
                 self.lives_by_client.entry(held.value.client).or_default().insert(i);
             }
         }
@@ -224,11 +238,13 @@ impl<'a> Scene<'a> {
         }
     }
 
+    /// The plugin that this call installed.
+    pub(crate) fn plugin_of_call(&self, call: CallId) -> Option<Owner> {
+        self.plugins_by_call.get(&call).map(|index| Owner::Life(*index))
+    }
+
     pub(crate) fn maker(&self, owner: Owner) -> Option<&Maker<'a>> {
-        match owner {
-            Owner::Maker(index) => self.makers.get(index),
-            Owner::Life(_) => None,
-        }
+        maker_of(&self.makers, owner)
     }
 
     /// What to say of the owner of a window that was open at `at`.
@@ -242,6 +258,13 @@ impl<'a> Scene<'a> {
             Owner::Maker(index) => self.makers.get(index).map(maker_view),
             Owner::Life(index) => self.lives.get(index).and_then(|life| life_view(life, phase, at)),
         }
+    }
+}
+
+fn maker_of<'m, 'a>(makers: &'m [Maker<'a>], owner: Owner) -> Option<&'m Maker<'a>> {
+    match owner {
+        Owner::Maker(index) => makers.get(index),
+        Owner::Life(_) => None,
     }
 }
 
@@ -272,7 +295,7 @@ fn life_view<'a>(life: &Life<'a>, phase: Phase, at: Timestamp) -> Option<OwnerVi
     let begun = |e: &&&Held<tw_model::ContainerEvent>| e.value.started <= at;
     let matching = life.events.iter().rev().filter(begun).find(|e| e.value.action == wanted);
     let held = matching.copied().or_else(|| life.first())?;
-    let what = if phase == Phase::Exec { "an exec in container" } else { "a run of container" };
+    let what = if phase == Phase::Exec { "an exec in" } else { "a run of" };
     Some(OwnerView {
         environment: held.environment,
         daemon: held.value.daemon,

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use tw_model::Timestamp;
+use tw_model::{Timestamp, Via};
 
 /// What is remembered on one axis of one environment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -89,4 +89,6 @@ pub struct Fact<'a> {
     pub key: Key<'a>,
     /// Packet time.
     pub at: Timestamp,
+    /// What it was seen in.
+    pub via: Via,
 }

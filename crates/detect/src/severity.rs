@@ -63,9 +63,11 @@ pub(crate) fn severity(case: &Case) -> Severity {
     if case.critical { Severity::Critical } else { severity }
 }
 
-/// Does this say that bytes are missing?
+/// Does this say that bytes of the connection itself are missing? What was dropped at the capture
+/// or at the collector's socket meanwhile may have been anything: it is said, but who floods us does
+/// not lower what we say.
 pub(crate) const fn is_loss(caveat: Caveat) -> bool {
-    matches!(caveat, Caveat::Gaps | Caveat::Drops)
+    matches!(caveat, Caveat::Gaps)
 }
 
 /// Does this say that flow records are sampled? That an exporter says nothing of sampling is a

@@ -79,6 +79,12 @@ pub(crate) fn list<S: AsRef<str>>(items: &[S], shown: usize) -> String {
     }
 }
 
+/// With its first letter as one that begins a sentence.
+pub(crate) fn capitalised(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |c| c.to_uppercase().chain(chars).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

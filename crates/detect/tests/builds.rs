@@ -437,7 +437,7 @@ fn the_incident_tells_the_chain_in_order() {
     let incident = &told.incidents[0];
     assert_eq!(incident.severity, Severity::Critical);
     assert_eq!(incident.clients, [ip(ATTACKER)]);
-    assert_eq!(incident.techniques, ["T1609", "T1610", "T1611", "T1612"]);
+    assert_eq!(incident.techniques, ["T1133", "T1609", "T1610", "T1611", "T1612"]);
     assert!(told.findings.iter().all(|f| f.incident == incident.id));
     let words =
         ["called", "asked for", "received 1,000 bytes", "An image was made", "started", "executed"];

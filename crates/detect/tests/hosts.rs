@@ -274,3 +274,70 @@ fn what_a_full_table_loses_is_counted() {
     assert_eq!((counters.calls_lost, counters.builds_lost, counters.containers_lost), (7, 8, 8));
     assert_eq!(counters.connections_lost, 5);
 }
+
+const V6: &str = "2001:db8:1::5";
+
+fn built_at(daemon: &str, id: &str, start: f64) -> Observation {
+    let mut build = build(id, ATTACKER, start, start + 10.0, &[]);
+    build.daemon = endpoint(daemon, 2375);
+    built(build)
+}
+
+#[test]
+fn an_api_that_is_called_by_its_ipv6_address_downloads_from_its_ipv4_address() {
+    let observations = [
+        seen_at(1, "2001:db8:9::23", V6, 2375, 0.0, (ROUTER_MAC, HOST_MAC)),
+        built_at(V6, "x", 0.0),
+        seen_at(2, HOST, EVIL, 80, 3.0, (HOST_MAC, ROUTER_MAC)),
+        seen_at(3, "172.17.0.3", "203.0.113.78", 80, 4.0, (HOST_MAC, ROUTER_MAC)),
+        seen_at(4, "fd00:17::3", "2001:db8:bad::79", 80, 5.0, (HOST_MAC, ROUTER_MAC)),
+    ];
+    let told = run(&observations, &Store::baseline());
+    let found = told.t1612();
+    let expected =
+        [EVIL, "203.0.113.78", "2001:db8:bad::79"].map(|to| (V6.to_owned(), to.to_owned()));
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn two_addresses_of_one_api_are_one_host_and_one_incident() {
+    let office = Environment {
+        name: "office".into(),
+        networks: vec!["10.10.0.0/16".parse().unwrap()],
+        ..Environment::default()
+    };
+    for environments in [Environments::default(), Environments::new(vec![office])] {
+        let observations = [
+            seen_at(1, ATTACKER, HOST, 2375, 0.0, (ROUTER_MAC, HOST_MAC)),
+            seen_at(2, ATTACKER, V6, 2375, 0.0, (ROUTER_MAC, HOST_MAC)),
+            built_at(HOST, "a", 0.0),
+            built_at(V6, "b", 100.0),
+            seen_at(3, HOST, "203.0.113.78", 80, 103.0, (HOST_MAC, ROUTER_MAC)),
+            seen_at(4, V6, "2001:db8:bad::79", 80, 3.0, (HOST_MAC, ROUTER_MAC)),
+        ];
+        let told = run_with(Policy::default(), environments, &observations, &Store::baseline());
+        let mut found = told.t1612();
+        found.sort();
+        let expected = [
+            (HOST.to_owned(), "2001:db8:bad::79".to_owned()),
+            (V6.to_owned(), "203.0.113.78".to_owned()),
+        ];
+        assert_eq!(found, expected, "each belongs to the build that was open");
+        assert_eq!(told.incidents.len(), 1, "{:#?}", told.incidents);
+    }
+}
+
+#[test]
+fn a_second_interface_is_another_host_until_it_is_configured() {
+    let other = "10.10.9.5";
+    let observations = [
+        seen_at(1, ATTACKER, HOST, 2375, 0.0, (ROUTER_MAC, HOST_MAC)),
+        built_at(HOST, "x", 0.0),
+        seen_at(2, other, EVIL, 80, 3.0, (MacAddress([2, 0, 0, 0, 0, 6]), ROUTER_MAC)),
+    ];
+    assert!(run(&observations, &Store::baseline()).t1612().is_empty());
+    let mut environments = Environments::default();
+    environments.add_alias("default", ip(other), ip(HOST));
+    let told = run_with(Policy::default(), environments, &observations, &Store::baseline());
+    assert_eq!(told.t1612(), [(HOST.to_owned(), EVIL.to_owned())]);
+}

@@ -3,7 +3,7 @@
 mod common;
 
 use common::*;
-use tw_detect::{Environments, Fact, Learner};
+use tw_detect::{Detector, Environments, Fact, Learner, Limits, Policy};
 use tw_model::*;
 
 const NEW: Rule = Rule::BuildNewDestination;
@@ -180,4 +180,67 @@ fn records_teach_where_a_service_answered_an_ephemeral_port() {
     assert_eq!(facts(&|c| c.payload_bytes = [0, 1_000]), 0, "headers only");
     assert_eq!(facts(&|c| c.midstream = true), 0, "no SYN among the flags");
     assert_eq!(facts(&|c| c.state = ConnectionState::Attempted), 0);
+}
+
+#[test]
+fn records_and_opaque_tls_teach_callers_but_no_builders() {
+    let keys = |change: &dyn Fn(&mut Connection)| {
+        let mut c = conversation(1, "10.10.2.20", CLASSIC, 0.0, 10.0);
+        change(&mut c);
+        let mut keys = Vec::new();
+        let mut learner = Learner::new(Environments::default());
+        learner.push(&seen(c), &mut |fact: Fact<'_>| keys.push(format!("{:?}", fact.key)));
+        keys.retain(|key| !key.starts_with("Address"));
+        keys
+    };
+    let caller = ["Caller { client: 10.10.2.20, daemon: 10.10.1.5 }"];
+    assert_eq!(keys(&|_| {}), caller);
+    let tls = |c: &mut Connection| {
+        (c.via, c.app, c.exported) = (Via::Packets, Some(AppProtocol::Tls), None);
+        c.ended = true;
+    };
+    assert_eq!(keys(&tls), caller);
+    let none = Vec::<String>::new();
+    assert_eq!(keys(&|c| (c.via, c.exported) = (Via::Packets, None)), none, "what can be read");
+    assert_eq!(keys(&|c| c.payload_bytes = [0, 1_000]), none, "headers only");
+    assert_eq!(keys(&|c| c.responder.port = 8_080), none, "no port of a Docker API");
+    let forged = Exported { exporters: vec![ip("203.0.113.9")], ..exported(1, Vec::new()) };
+    assert_eq!(keys(&|c| c.exported = Some(Box::new(forged.clone()))), none, "an exporter outside");
+}
+
+#[test]
+fn a_known_caller_of_an_inferred_build_is_not_called_a_stranger() {
+    let all = [seen(conversation(1, CI, CLASSIC, 0.0, 10.0)), download(90, 4.0)];
+    let caller = format!("caller {CI} {HOST}");
+    let told = run(&all, &Store::default().know(&["address 192.0.2.80", &caller]));
+    assert!(told.of(Rule::BuildNewCaller).is_empty());
+    let summary = &told.one(NEW).summary;
+    assert!(
+        !summary.contains("never seen there") && !summary.contains("had not built"),
+        "{summary}"
+    );
+}
+
+#[test]
+fn a_builds_record_that_comes_long_after_its_downloads_still_finds_them() {
+    let policy = Policy {
+        limits: Limits { recent_connections: 8, late_connections: 64, ..Limits::default() },
+        ..Policy::default()
+    };
+    let store = Store::baseline();
+    let flow = |id: u64, to: &str| {
+        seen(Connection { via: Via::Netflow, ..connection(id, HOST, to, 80, 4.0) })
+    };
+    let mut all = vec![download(90, 4.0)];
+    all.extend((100..1_000).map(|id| flow(id, "192.0.2.80")));
+    all.push(seen(conversation(2_000, ATTACKER, CLASSIC, 0.0, 10.0)));
+    let told = run_with(policy.clone(), Environments::default(), &all, &store);
+    assert_eq!(told.of(NEW).len(), 1, "known ones do not push it out");
+    let mut detector = Detector::new(policy, Environments::default());
+    for id in 100..1_000 {
+        let new = flow(id, &format!("198.18.{}.{}", id / 256, id % 256));
+        detector.push(&new, &mut store.clone(), &mut |_| {});
+    }
+    let counters = detector.counters();
+    assert!(counters.late_lost > 800, "what the limit left out is counted: {counters:?}");
 }

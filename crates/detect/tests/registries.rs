@@ -85,6 +85,41 @@ fn a_public_registry_by_sni_is_part_of_the_build_unless_dns_says_otherwise() {
     );
 }
 
+/// `curl --resolve auth.docker.io:443:203.0.113.9`: the attacker chooses the SNI.
+#[test]
+fn a_listed_name_that_nothing_bears_out_hides_no_download() {
+    let name = "auth.docker.io";
+    let tls = || {
+        let mut c = connection(1, HOST, EVIL, 443, 1.0);
+        c.app = Some(AppProtocol::Tls);
+        observe(1.0, 1, ObservationBody::Connection(c))
+    };
+    let case = |client: &str, urls: &[&str], store: &Store, more: &[Observation]| {
+        let mut observations =
+            vec![built(build("x", client, 0.0, 10.0, urls)), tls(), hello(1, EVIL, name, 1.0)];
+        observations.extend_from_slice(more);
+        let told = run(&observations, store);
+        let severities: Vec<Severity> = told.of(REGISTRY).iter().map(|f| f.severity).collect();
+        (severities, told.of(NEW).len())
+    };
+    let baseline = Store::baseline();
+    assert_eq!(case(ATTACKER, &[], &baseline, &[]), (vec![Severity::High], 0));
+    let url = format!("https://{name}/x");
+    assert_eq!(case(ATTACKER, &[&url], &baseline, &[]), (vec![], 1), "named: a download");
+    // By a known builder: where its name service can be seen, and has been for a while.
+    let other = |seconds| [dns(HOST, "mirror.example", "192.0.2.80", seconds)];
+    assert_eq!(case(CI, &[], &baseline, &[]), (vec![], 0));
+    assert_eq!(case(CI, &[], &baseline, &other(-600.0)), (vec![], 0), "it may be cached");
+    assert_eq!(case(CI, &[], &baseline, &other(-4000.0)), (vec![Severity::Medium], 0));
+    // Borne out: by an answer to whomever, by the store, by the address.
+    let answer = [dns("10.10.4.53", name, EVIL, 0.5)];
+    assert_eq!(case(ATTACKER, &[], &baseline, &answer), (vec![], 0));
+    let mapped = Store::baseline().know(&[&format!("mapped {name} {EVIL}")]);
+    assert_eq!(case(ATTACKER, &[], &mapped, &[]), (vec![], 0));
+    let known = Store::baseline().know(&[&format!("address {EVIL}")]);
+    assert_eq!(case(ATTACKER, &[], &known, &[]), (vec![], 0));
+}
+
 #[test]
 fn an_opaque_registry_that_a_base_image_names_is_registry_new() {
     let mut b = build("x", CI, 0.0, 10.0, &[]);
@@ -119,5 +154,5 @@ fn a_payload_under_v2_is_a_download_all_the_same() {
 fn a_registry_without_any_trigger_is_no_finding() {
     let mut observations = pull("203.0.113.100", 5000, "203.0.113.100:5000");
     observations.push(call(CI, Route::Ping, 0.0));
-    assert!(run(&observations, &Store::baseline()).findings.is_empty());
+    assert!(run(&observations, &Store::baseline()).of_others().is_empty());
 }

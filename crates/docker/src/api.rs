@@ -1,5 +1,7 @@
 //! The reader of Docker APIs: HTTP events in, observations out.
 
+mod upload;
+
 use std::collections::BTreeMap;
 
 use tw_model::{Direction, Endpoint, Evidence, FlowId, NetworkTag, Observation, Secrets};
@@ -136,6 +138,9 @@ pub struct Api {
 /// Boxed, as most connections have one open and a map makes room for eleven.
 type Exchanges = BTreeMap<u64, Box<Exchange>>;
 
+/// Connection and exchange.
+type Key = (FlowId, u64);
+
 /// Answers of one connection whose requests may still come.
 const MAX_UNASKED: usize = 4;
 
@@ -191,13 +196,16 @@ impl Api {
             counters: &mut self.counters,
             tokens: &mut self.registries.tokens,
         };
-        exchange.event(conn, &event.kind, at, turn);
+        exchange.event(conn, event, at, turn);
         exchange.tell(at, sink);
         let fetched = exchange.fetched(&event.kind);
         let step = exchange.registry_step(at);
+        let has_brought =
+            matches!(event.kind, HttpEventKind::RequestEnd(_)) && exchange.upload().is_some();
+        let mut gone = None;
         if exchange.is_over() {
             exchange.over(false, at, turn, sink);
-            open.remove(&event.exchange);
+            gone = open.remove(&event.exchange);
             if open.is_empty() {
                 self.conns.remove(&conn.flow);
             }
@@ -208,6 +216,12 @@ impl Api {
         if let HttpEventKind::RequestHead(_) = event.kind {
             self.begin_fetch(conn.flow, event.exchange);
             self.own_session(conn.flow, event.exchange);
+            self.join_upload((conn.flow, event.exchange), at, sink);
+        }
+        match gone {
+            Some(mut gone) => self.hand_over(&mut gone, at, sink),
+            None if has_brought => self.deliver_upload((conn.flow, event.exchange), at, sink),
+            None => {}
         }
         match fetched {
             Some(Fetched::File(fetch)) => self.end_fetch(*fetch, at, sink),
@@ -343,6 +357,7 @@ impl Api {
         if let Some(step) = exchange.last_registry_step(at) {
             self.registries.step(&step, sink);
         }
+        self.hand_over(exchange, at, sink);
     }
 
     /// Does this request fetch what an open build waits for?

@@ -15,6 +15,8 @@ use crate::registry::Tokens;
 use crate::remote::comparable;
 use crate::role::{RequestBody, Role};
 use crate::route::Target;
+use crate::software::SoftwareReader;
+use crate::stream::StreamMeter;
 use crate::summary::{Summary, literal, user_agent};
 
 /// What a call may use and change besides itself.
@@ -32,6 +34,8 @@ pub(crate) struct Call {
     api: ApiCall,
     proof: Proof,
     role: Role,
+    software: SoftwareReader,
+    stream: Option<Box<StreamMeter>>,
     /// dockerd would redirect this spelling.
     unclean: bool,
     request_over: bool,
@@ -74,6 +78,7 @@ impl Call {
         api.path.clone_from(&target.path);
         api.api_version.clone_from(&target.version);
         api.user_agent = user_agent(head);
+        api.credentials = head.header("authorization").is_some();
         let proof = if turn.memory.is_daemon(api.daemon, api.tag) {
             Proof::Answer
         } else if recognise::is_docker_port(api.daemon.port)
@@ -92,6 +97,8 @@ impl Call {
             role.add_caveat(Caveat::Truncated);
         }
         let call = Self {
+            software: SoftwareReader::new(route, &target.path),
+            stream: None,
             unclean: target.unclean,
             request_over: false,
             fresh: Fresh { api: true, role: true },
@@ -140,6 +147,8 @@ impl Call {
             api,
             proof,
             role,
+            software: SoftwareReader::new(Route::Other, ""),
+            stream: None,
             unclean: false,
             request_over: true,
             fresh: Fresh::default(),
@@ -164,7 +173,7 @@ impl Call {
         if std::mem::replace(&mut self.request_over, true) {
             return;
         }
-        let body = self.role.request_end(turn.secrets);
+        let body = self.role.request_end(turn);
         if let Role::Container(call) = &self.role {
             call.announce(turn.memory);
         }
@@ -188,6 +197,7 @@ impl Call {
 
     /// RFC 9112 §4, and what the answer says about who answers.
     pub(crate) fn response_head(&mut self, head: &ResponseHead, turn: &mut Turn<'_>) {
+        self.api.software = SoftwareReader::head(head);
         self.api.ended = turn.now;
         if head.extent != Extent::Whole {
             self.role.add_caveat(Caveat::Truncated);
@@ -212,6 +222,7 @@ impl Call {
     /// Bytes of the answer's body.
     pub(crate) fn response_body(&mut self, bytes: &[u8], now: Timestamp) {
         self.api.ended = now;
+        self.software.body(bytes);
         self.fresh.role |= self.role.response_body(bytes, now);
         self.recognise_answer();
     }
@@ -219,6 +230,7 @@ impl Call {
     /// Missing bytes of the answer's body.
     pub(crate) fn response_gap(&mut self, bytes: u64, now: Timestamp) {
         self.api.ended = now;
+        self.software.gap();
         self.role.response_gap(bytes, now);
     }
 
@@ -228,26 +240,53 @@ impl Call {
             self.api.ended = turn.now;
         }
         self.api.complete = end == BodyEnd::Complete;
+        match (self.api.route, self.software.end()) {
+            (Route::Network, Some(id)) => turn.memory.learn_host_network(self.host(), id),
+            (_, Some(version)) => {
+                self.api.software.get_or_insert_default().version = Some(version);
+            }
+            (_, None) => {}
+        }
         self.role.response_end(end, turn);
         self.recognise_answer();
         self.fresh = Fresh { api: true, role: true };
     }
 
+    /// Is it one that is answered with a stream?
+    pub(crate) const fn streams(&self) -> bool {
+        matches!(self.api.route, Route::ExecStart | Route::ContainerAttach)
+    }
+
     /// Bytes on a connection that this call hijacked.
-    pub(crate) fn running(&mut self, now: Timestamp) {
-        self.api.ended = now;
-        self.role.running(now);
+    pub(crate) fn running(&mut self, by_client: bool, bytes: &[u8], turn: &Turn<'_>) {
+        self.api.ended = turn.now;
+        self.role.running(turn.now);
+        if !self.streams() {
+            return;
+        }
+        let blank = || Box::new(StreamMeter::new(turn.secrets));
+        let meter = self.stream.get_or_insert_with(blank);
+        if by_client { meter.sent(bytes) } else { meter.received(bytes) }
     }
 
     /// Nothing more will come. `client_gone`: the connection was seen to end.
     pub(crate) fn over(&mut self, client_gone: bool, turn: &mut Turn<'_>) {
         self.request_end(turn);
+        // What might have belonged to another call does not.
+        let waited = self.only_gives();
+        if let Some(meter) = self.stream.take() {
+            let seen = meter.into_seen();
+            self.role.streamed(&seen);
+            self.api.stream = Some(seen);
+            self.fresh = Fresh { api: true, role: true };
+        }
         self.role.over(client_gone, turn);
+        self.fresh.role |= waited && !self.only_gives();
         self.recognise_answer();
         self.refute_stranger();
         turn.memory.stop_waiting(self.key());
         // A hijacked connection has its whole answer long before its end.
-        if !self.api.complete || self.api.status == Some(101) {
+        if !self.api.complete || self.api.status == Some(101) || self.streams() {
             self.fresh = Fresh { api: true, role: true };
         }
     }
@@ -284,6 +323,15 @@ impl Call {
     /// The build, if it is one.
     pub(crate) fn build_mut(&mut self) -> Option<&mut BuildCall> {
         if let Role::Build(build) = &mut self.role { Some(build) } else { None }
+    }
+
+    /// Its identity.
+    pub(crate) const fn id(&self) -> CallId {
+        self.api.id
+    }
+
+    fn only_gives(&self) -> bool {
+        matches!(&self.role, Role::Build(build) if build.only_gives())
     }
 
     /// The daemon's host.
@@ -352,7 +400,7 @@ impl Call {
         }
         match &self.role {
             Role::Plain => false,
-            Role::Build(build) => !build.was_not_taken(),
+            Role::Build(build) => !build.was_not_taken() && !build.only_gives(),
             Role::Creation(creation) => !creation.was_not_taken(),
             Role::Container(_) => status.is_none_or(|status| status < 300 || status == 304),
             Role::Transfer(_) => !status.is_some_and(|status| (300..400).contains(&status)),
@@ -384,6 +432,9 @@ fn blank_api(summary: &Summary, conn: &ConnFacts, now: Timestamp) -> ApiCall {
         path: String::new(),
         api_version: None,
         user_agent: None,
+        credentials: false,
+        software: None,
+        stream: None,
         status: None,
         certain: true,
         tls: conn.tls,

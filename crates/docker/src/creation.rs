@@ -11,7 +11,7 @@ use tw_proto::BodyEnd;
 use crate::id::BuildIdentity;
 use crate::json::Json;
 use crate::lines::Lines;
-use crate::outcome::Ending;
+use crate::outcome::{Ending, add_caveat};
 use crate::query::bounded;
 use crate::route::Target;
 
@@ -125,10 +125,7 @@ impl CreationCall {
 
     /// Something weakens it.
     pub(crate) fn add_caveat(&mut self, caveat: Caveat) {
-        if !self.creation.caveats.contains(&caveat) {
-            self.creation.caveats.push(caveat);
-            self.creation.caveats.sort_unstable();
-        }
+        add_caveat(&mut self.creation.caveats, caveat);
     }
 
     /// Bytes of the upload, which are not read.
@@ -163,22 +160,15 @@ impl CreationCall {
     pub(crate) fn response_end(&mut self, end: BodyEnd, at: Timestamp) {
         let mut lines = std::mem::take(&mut self.lines);
         lines.end(&mut |line| self.read_line(line));
-        if end != BodyEnd::Cut {
-            self.creation.ended = at;
-        }
-        self.ending.body_end(end);
+        self.ending.body_end(end, at, &mut self.creation.ended);
         self.conclude();
     }
 
-    /// Nothing more will come. `gone`: when the connection was seen to end, if it was; that is then
-    /// the last that was seen of it.
+    /// Nothing more will come; `gone` as for [`Ending::conclude`].
     pub(crate) fn over(&mut self, gone: Option<Timestamp>) {
-        if let (false, Some(at)) = (self.ending.end_seen(), gone) {
-            self.creation.ended = at;
-        }
-        for caveat in self.ending.over(gone.is_some()) {
-            self.add_caveat(caveat);
-        }
+        let seen = self.ending.end_seen();
+        let ImageCreation { ended, caveats, .. } = &mut self.creation;
+        self.ending.conclude(seen, gone, ended, caveats);
         self.conclude();
     }
 

@@ -2,11 +2,11 @@
 
 use std::net::IpAddr;
 
-use tw_model::{Evidence, FlowId, Observation, ObservationBody};
+use tw_model::{CallId, Evidence, FlowId, Observation, ObservationBody};
 use tw_proto::{BodyEnd, HttpEvent, HttpEventKind, HttpVersion, RequestHead, ResponseHead};
 
 use crate::api::ConnFacts;
-use crate::build::BuildCall;
+use crate::build::{BuildCall, Upload};
 use crate::buildkit::{Synced, is_grpc};
 use crate::call::{Call, Turn};
 use crate::content::context::ContextFacts;
@@ -70,10 +70,11 @@ impl Exchange {
     pub(crate) fn event(
         &mut self,
         conn: &ConnFacts,
-        kind: &HttpEventKind<'_>,
+        event: &HttpEvent<'_>,
         at: Evidence,
         turn: &mut Turn<'_>,
     ) {
+        let HttpEvent { ref kind, request_direction, .. } = *event;
         let now = at.timestamp;
         match *kind {
             HttpEventKind::RequestHead(head) => self.request_head(conn, head, at, turn),
@@ -117,7 +118,10 @@ impl Exchange {
             HttpEventKind::RequestUnread(_) => {}
             HttpEventKind::ResponseUnread(bytes) => self.summary.unread(bytes, at),
             HttpEventKind::ResponseEnd(end) => self.response_end(end, at, turn),
-            HttpEventKind::Upstream { .. } => self.with_call(|call| call.running(now)),
+            HttpEventKind::Upstream { direction, bytes } => {
+                let by_client = direction == request_direction;
+                self.with_call(|call| call.running(by_client, bytes, turn));
+            }
             HttpEventKind::Upgraded(_)
             | HttpEventKind::ResponseTrailers(_)
             | HttpEventKind::Reset(_) => {}
@@ -237,6 +241,18 @@ impl Exchange {
         Some((host, session))
     }
 
+    /// The daemon's host, and how its build takes part in an upload.
+    pub(crate) fn upload(&mut self) -> Option<(HostKey, Upload)> {
+        let call = self.call.as_mut()?;
+        let host = call.host();
+        Some((host, call.build_mut()?.upload()?.clone()))
+    }
+
+    /// The call that it is.
+    pub(crate) fn call_id(&self) -> Option<CallId> {
+        self.call.as_ref().map(|call| call.id())
+    }
+
     /// Files came through the session of its build.
     pub(crate) fn take_synced(
         &mut self,
@@ -300,9 +316,20 @@ impl Exchange {
         self.fresh = true;
         self.response_ended = true;
         // Only the end of the connection says what a cut means, and when a hijacked stream is over.
-        let hijacked = self.summary.record().status == Some(101);
+        let hijacked = self.is_hijacked();
         self.response_over = end == BodyEnd::Complete && !hijacked;
         self.with_call(|call| call.response_end(end, turn));
+    }
+
+    /// Has the answer handed the connection over? Attach and exec start do so with 200 too, where no
+    /// upgrade was asked for (Docker Engine API v1.43, ContainerAttach, "Hijacking").
+    fn is_hijacked(&self) -> bool {
+        let record = self.summary.record();
+        let streams = self.call.as_ref().is_some_and(|call| call.streams());
+        let is_stream = record.content_type.as_deref().is_some_and(|kind| {
+            kind.starts_with("application/vnd.docker.") && kind.contains("-stream")
+        });
+        record.status == Some(101) || record.status == Some(200) && streams && is_stream
     }
 
     fn note(&mut self, at: Evidence) {

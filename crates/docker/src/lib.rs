@@ -36,6 +36,8 @@ mod registry;
 mod remote;
 mod role;
 mod route;
+mod software;
+mod stream;
 mod summary;
 
 pub use api::{Api, ConnFacts, Counters, Limits};

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use tw_model::{CallId, ContainerEvent, Endpoint, FlowId, NetworkTag};
+use tw_model::{CallId, ContainerEvent, DeployKind, Endpoint, FlowId, NetworkTag};
 
 use crate::api::Limits;
 use crate::bounded::Bounded;
@@ -13,6 +13,9 @@ use crate::container::Created;
 
 /// A docker host: address and the marks that tell overlapping networks apart.
 pub(crate) type HostKey = (IpAddr, Option<u16>, Option<u32>);
+
+/// Where names of one kind mean one thing: a container and a service may have the same.
+pub(crate) type Scope = (HostKey, DeployKind);
 
 /// The key of a daemon's host.
 pub(crate) const fn host_key(daemon: Endpoint, tag: NetworkTag) -> HostKey {
@@ -29,6 +32,15 @@ struct Known {
     started: bool,
 }
 
+/// Connection and exchange of the calls that share an upload.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Sides {
+    /// The build.
+    pub(crate) taker: Option<(FlowId, u64)>,
+    /// The call that brings its context.
+    pub(crate) giver: Option<(FlowId, u64)>,
+}
+
 /// An open build that waits for its `remote=`.
 #[derive(Clone)]
 pub(crate) struct OpenRemote {
@@ -41,12 +53,15 @@ pub(crate) struct OpenRemote {
 /// See the module.
 pub(crate) struct Memory {
     daemons: Bounded<(HostKey, u16), ()>,
-    containers: Bounded<HostKey, VecDeque<Known>>,
+    containers: Bounded<Scope, VecDeque<Known>>,
     containers_per_host: usize,
     containers_dropped: u64,
     execs: Bounded<(HostKey, String), Box<ContainerEvent>>,
     remotes: Bounded<(FlowId, u64), OpenRemote>,
     sessions: Bounded<(HostKey, String), CallId>,
+    uploads: Bounded<(HostKey, String), Sides>,
+    /// Ids of the networks that are the hosts' own.
+    host_networks: Bounded<HostKey, String>,
     /// Every open context reader holds a clone.
     contexts: Arc<()>,
 }
@@ -61,6 +76,8 @@ impl Memory {
             execs: Bounded::new(limits.execs),
             remotes: Bounded::new(limits.open_builds),
             sessions: Bounded::new(limits.execs),
+            uploads: Bounded::new(limits.open_builds),
+            host_networks: Bounded::new(limits.daemons),
             contexts: Arc::new(()),
         }
     }
@@ -82,15 +99,15 @@ impl Memory {
     /// was not seen.
     pub(crate) fn learn_container(
         &mut self,
-        host: HostKey,
+        scope: Scope,
         id: Option<String>,
         created: Arc<Created>,
     ) {
         let limit = self.containers_per_host;
-        if !self.containers.contains(&host) {
-            self.containers.insert(host, VecDeque::new());
+        if !self.containers.contains(&scope) {
+            self.containers.insert(scope, VecDeque::new());
         }
-        let Some(list) = self.containers.get_mut(&host) else { return };
+        let Some(list) = self.containers.get_mut(&scope) else { return };
         if let Some(known) = list.iter_mut().find(|known| Arc::ptr_eq(&known.created, &created)) {
             known.id = id.or_else(|| known.id.take());
             return;
@@ -107,31 +124,31 @@ impl Memory {
     /// beginning of an id if only one begins so. The latest of a name counts.
     pub(crate) fn container(
         &self,
-        host: HostKey,
+        scope: Scope,
         reference: &str,
     ) -> Option<(Option<String>, Arc<Created>)> {
-        let list = self.containers.get(&host)?;
+        let list = self.containers.get(&scope)?;
         let known = list.get(find(list, reference)?)?;
         Some((known.id.clone(), Arc::clone(&known.created)))
     }
 
     /// A create call was refused.
-    pub(crate) fn unlearn_container(&mut self, host: HostKey, created: &Arc<Created>) {
-        if let Some(list) = self.containers.get_mut(&host) {
+    pub(crate) fn unlearn_container(&mut self, scope: Scope, created: &Arc<Created>) {
+        if let Some(list) = self.containers.get_mut(&scope) {
             list.retain(|known| !Arc::ptr_eq(&known.created, created));
         }
     }
 
     /// Does `reference` mean a container that was created?
-    pub(crate) fn knows(&self, host: HostKey, reference: &str) -> bool {
-        self.containers.get(&host).is_some_and(|list| find(list, reference).is_some())
+    pub(crate) fn knows(&self, scope: Scope, reference: &str) -> bool {
+        self.containers.get(&scope).is_some_and(|list| find(list, reference).is_some())
     }
 
     /// A whole id that no answer gave is taken for that of the latest container whose creation was
     /// seen without its answer.
-    pub(crate) fn adopt(&mut self, host: HostKey, id: &str) {
+    pub(crate) fn adopt(&mut self, scope: Scope, id: &str) {
         let is_id = id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let Some(list) = self.containers.get_mut(&host).filter(|_| is_id) else { return };
+        let Some(list) = self.containers.get_mut(&scope).filter(|_| is_id) else { return };
         let unseen = |known: &&mut Known| known.id.is_none() && known.id_start.is_none();
         if let Some(known) = list.iter_mut().find(unseen) {
             known.id = Some(id.to_owned());
@@ -143,11 +160,11 @@ impl Memory {
     /// seen.
     pub(crate) fn begun(
         &mut self,
-        host: HostKey,
+        scope: Scope,
         reference: &str,
         cut: bool,
     ) -> Option<(Arc<Created>, bool)> {
-        let list = self.containers.get_mut(&host)?;
+        let list = self.containers.get_mut(&scope)?;
         let at = find(list, reference).or_else(|| {
             let unseen = |known: &Known| known.id.is_none() && known.id_start.is_none();
             if cut { list.iter().position(unseen) } else { None }
@@ -160,24 +177,24 @@ impl Memory {
     }
 
     /// It has been started.
-    pub(crate) fn note_start(&mut self, host: HostKey, reference: &str) {
-        let Some(list) = self.containers.get_mut(&host) else { return };
+    pub(crate) fn note_start(&mut self, scope: Scope, reference: &str) {
+        let Some(list) = self.containers.get_mut(&scope) else { return };
         if let Some(known) = find(list, reference).and_then(|at| list.get_mut(at)) {
             known.started = true;
         }
     }
 
     /// The daemon removed it.
-    pub(crate) fn forget_container(&mut self, host: HostKey, reference: &str) {
-        let Some(list) = self.containers.get_mut(&host) else { return };
+    pub(crate) fn forget_container(&mut self, scope: Scope, reference: &str) {
+        let Some(list) = self.containers.get_mut(&scope) else { return };
         if let Some(at) = find(list, reference) {
             list.remove(at);
         }
     }
 
     /// ContainerRename.
-    pub(crate) fn rename_container(&mut self, host: HostKey, reference: &str, name: &str) {
-        let Some(list) = self.containers.get_mut(&host) else { return };
+    pub(crate) fn rename_container(&mut self, scope: Scope, reference: &str, name: &str) {
+        let Some(list) = self.containers.get_mut(&scope) else { return };
         let Some(known) = find(list, reference).and_then(|at| list.get_mut(at)) else { return };
         known.name = Some(name.to_owned());
         let mut created = (*known.created).clone();
@@ -203,6 +220,21 @@ impl Memory {
     /// The call that opened this session.
     pub(crate) fn session(&self, host: HostKey, id: &str) -> Option<CallId> {
         self.sessions.get(&(host, id.to_owned())).copied()
+    }
+
+    /// The two calls that name this upload.
+    pub(crate) fn upload(&mut self, host: HostKey, id: &str) -> &mut Sides {
+        self.uploads.entry(&(host, id.to_owned()))
+    }
+
+    /// The daemon told the id of the network that is its host's own.
+    pub(crate) fn learn_host_network(&mut self, host: HostKey, id: String) {
+        self.host_networks.insert(host, id);
+    }
+
+    /// That id.
+    pub(crate) fn host_network(&self, host: HostKey) -> Option<&str> {
+        self.host_networks.get(&host).map(String::as_str)
     }
 
     /// A build waits for this file.
@@ -243,6 +275,8 @@ impl Memory {
             .saturating_add(self.execs.evicted())
             .saturating_add(self.remotes.evicted())
             .saturating_add(self.sessions.evicted())
+            .saturating_add(self.uploads.evicted())
+            .saturating_add(self.host_networks.evicted())
     }
 }
 
@@ -270,17 +304,17 @@ fn find(list: &VecDeque<Known>, reference: &str) -> Option<usize> {
 mod tests {
     use super::*;
 
-    fn memory() -> (Memory, HostKey) {
+    fn memory() -> (Memory, Scope) {
         let limits = Limits { containers_per_host: 4, ..Limits::default() };
-        (Memory::new(&limits), ([10, 0, 0, 1].into(), None, None))
+        (Memory::new(&limits), (([10, 0, 0, 1].into(), None, None), DeployKind::Container))
     }
 
-    fn learn(memory: &mut Memory, host: HostKey, id: &str, name: &str) {
+    fn learn(memory: &mut Memory, host: Scope, id: &str, name: &str) {
         let created = Created { name: Some(name.into()), ..Created::default() };
         memory.learn_container(host, Some(id.into()), Arc::new(created));
     }
 
-    fn id_of(memory: &Memory, host: HostKey, reference: &str) -> Option<String> {
+    fn id_of(memory: &Memory, host: Scope, reference: &str) -> Option<String> {
         memory.container(host, reference)?.0
     }
 
@@ -302,7 +336,7 @@ mod tests {
         ] {
             assert_eq!(id_of(&memory, host, reference).as_deref(), id, "{reference}");
         }
-        let other = ([10, 0, 0, 1].into(), Some(7), None);
+        let other = (([10, 0, 0, 1].into(), Some(7), None), DeployKind::Container);
         assert!(memory.container(other, "web").is_none(), "another network, another host");
     }
 

@@ -1,10 +1,10 @@
 //! How a call that makes an image ended, from its answer and from the end of its connection.
 
-use tw_model::{Caveat, Outcome};
+use tw_model::{Caveat, Outcome, Timestamp};
 use tw_proto::BodyEnd;
 
 /// Grows an [`Outcome`]. Order of calls: `head`, `made_image` or `failed` at any time, `body_end`,
-/// `over`.
+/// `conclude`.
 #[derive(Default)]
 pub(crate) struct Ending {
     status: Option<u16>,
@@ -48,9 +48,12 @@ impl Ending {
         self.canceled = true;
     }
 
-    /// The answer is over.
-    pub(crate) const fn body_end(&mut self, end: BodyEnd) {
+    /// The answer is over, which a cut says nothing of: then `ended` stays as it is.
+    pub(crate) fn body_end(&mut self, end: BodyEnd, at: Timestamp, ended: &mut Timestamp) {
         self.body = Some(end);
+        if end != BodyEnd::Cut {
+            *ended = at;
+        }
     }
 
     /// Would the end of the connection cancel it (Docker Engine API v1.43, ImageBuild: the build is
@@ -62,8 +65,26 @@ impl Ending {
         client_gone && open && seen && !self.made && !self.failed && !self.over
     }
 
+    /// Nothing more will come. `gone`: when the connection was seen to end, if it was; unless the end
+    /// was seen before (`seen`), that is then the last that was seen of it. What it weakens becomes a
+    /// caveat.
+    pub(crate) fn conclude(
+        &mut self,
+        seen: bool,
+        gone: Option<Timestamp>,
+        ended: &mut Timestamp,
+        caveats: &mut Vec<Caveat>,
+    ) {
+        if let (false, Some(at)) = (seen, gone) {
+            *ended = at;
+        }
+        for caveat in self.over(gone.is_some()) {
+            add_caveat(caveats, caveat);
+        }
+    }
+
     /// Nothing more will come; gives what that weakens.
-    pub(crate) fn over(&mut self, client_gone: bool) -> Vec<Caveat> {
+    fn over(&mut self, client_gone: bool) -> Vec<Caveat> {
         self.canceled |= self.is_canceled_by(client_gone);
         self.over = true;
         let mut caveats = Vec::new();
@@ -101,6 +122,13 @@ impl Ending {
     /// Sent elsewhere, or no such call: nothing was done.
     pub(crate) const fn was_not_taken(&self) -> bool {
         matches!(self.status, Some(300..=399 | 401 | 403 | 404 | 405 | 501))
+    }
+}
+
+/// Each once, in their order.
+pub(crate) fn add_caveat(caveats: &mut Vec<Caveat>, caveat: Caveat) {
+    if let Err(place) = caveats.binary_search(&caveat) {
+        caveats.insert(place, caveat);
     }
 }
 

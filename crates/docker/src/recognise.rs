@@ -8,7 +8,7 @@
 use tw_model::Route;
 use tw_proto::{RequestHead, ResponseHead};
 
-use crate::route::Target;
+use crate::route::{Target, is_engine_version};
 
 /// How sure we are that the responder is a Docker API. Ordered by how it grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,13 +88,6 @@ fn is_id(name: &str) -> bool {
 /// Docker Engine API v1.43, ImageBuild `remote`: an http(s) or git URL.
 pub(crate) fn is_fetchable(remote: &str) -> bool {
     remote.contains("://") || remote.starts_with("git@") || remote.starts_with("github.com/")
-}
-
-/// Engine API versions have been 1.N with two digits since 2014.
-fn is_engine_version(version: &str) -> bool {
-    version
-        .strip_prefix("1.")
-        .is_some_and(|minor| minor.len() == 2 && minor.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// Headers that only a daemon sends (observed: dockerd 20.10, Podman 4.3).

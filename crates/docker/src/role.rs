@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tw_model::{ApiCall, Caveat, ObservationBody, Route, Secrets, Timestamp};
+use tw_model::{ApiCall, Caveat, ObservationBody, Route, Secrets, StreamUse, Timestamp};
 use tw_proto::{BodyEnd, RequestHead};
 
 use crate::build::BuildCall;
@@ -110,10 +110,12 @@ impl Role {
         }
     }
 
-    pub(crate) fn request_end(&mut self, secrets: Secrets) -> RequestBody {
+    pub(crate) fn request_end(&mut self, turn: &Turn<'_>) -> RequestBody {
         let (is_odd, odd) = match self {
             Self::Build(build) => (build.request_end(), RequestBody::OddContext),
-            Self::Container(call) => (call.request_end(secrets), RequestBody::OddJson),
+            Self::Container(call) => {
+                (call.request_end(turn.secrets, turn.memory), RequestBody::OddJson)
+            }
             Self::Plain | Self::Creation(_) | Self::Transfer(_) | Self::Answer(..) => {
                 return RequestBody::None;
             }
@@ -189,6 +191,13 @@ impl Role {
     pub(crate) fn running(&mut self, now: Timestamp) {
         if let Self::Container(call) = self {
             call.running(now);
+        }
+    }
+
+    /// How much a hijacked connection carried.
+    pub(crate) fn streamed(&mut self, stream: &StreamUse) {
+        if let Self::Container(call) = self {
+            call.streamed(stream);
         }
     }
 

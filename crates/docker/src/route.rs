@@ -13,7 +13,7 @@ const MAX_PATH: usize = 8 * 1024;
 /// A request target, taken apart.
 #[derive(Clone)]
 pub(crate) struct Target {
-    /// Percent-decoded, cleaned, without version prefix, `/libpod` and trailing slash.
+    /// Percent-decoded, cleaned, without a reverse proxy's prefix, version, `/libpod` and trailing slash.
     pub(crate) path: String,
     /// Of the `/v1.41` prefix, without the `v`.
     pub(crate) version: Option<String>,
@@ -55,7 +55,7 @@ impl Target {
         }
         let decoded = percent_decoded(&bounded(path, MAX_PATH))?;
         let (clean, unclean) = cleaned(&decoded);
-        let (version, rest) = split_version(&clean);
+        let (version, rest) = split_version(without_prefix(&clean));
         let (libpod, rest) = match rest.strip_prefix("/libpod") {
             Some(rest) if rest.starts_with('/') => (true, rest),
             _ => (false, rest),
@@ -254,6 +254,43 @@ fn cleaned(path: &str) -> (String, bool) {
 }
 
 /// dockerd's `/v{version:[0-9.]+}`; Podman also takes letters and dashes behind the first digit.
+/// What a reverse proxy hands on of a path that it serves an API below: from the version of an engine's
+/// API, or what follows a segment `docker`, as with Portainer's `/api/endpoints/1/docker/build`.
+fn without_prefix(path: &str) -> &str {
+    let first = path.get(1..).and_then(|path| path.split('/').next()).unwrap_or("");
+    if split_version(path).0.is_some() || NAMED_BELOW.contains(&first) {
+        return path;
+    }
+    let segments = || path.match_indices('/').filter_map(|(at, _)| path.get(at..));
+    let is_api = |rest: &&str| split_version(rest).0.is_some_and(is_engine_version);
+    let behind = || segments().find(|rest| rest.starts_with("/docker/"))?.strip_prefix("/docker");
+    segments().find(is_api).or_else(behind).unwrap_or(path)
+}
+
+/// Segments below which anything may be a name.
+const NAMED_BELOW: [&str; 13] = [
+    "containers",
+    "images",
+    "exec",
+    "networks",
+    "volumes",
+    "nodes",
+    "services",
+    "tasks",
+    "plugins",
+    "secrets",
+    "configs",
+    "distribution",
+    "libpod",
+];
+
+/// Engine API versions have been 1.N with two digits since 2014.
+pub(crate) fn is_engine_version(version: &str) -> bool {
+    version
+        .strip_prefix("1.")
+        .is_some_and(|minor| minor.len() == 2 && minor.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
 fn split_version(path: &str) -> (Option<&str>, &str) {
     let Some(rest) = path.strip_prefix("/v") else { return (None, path) };
     let Some(end) = rest.find('/') else { return (None, path) };

@@ -8,7 +8,9 @@ mod input;
 mod layers;
 mod seeds;
 
-pub use layers::{capture_file, docker_api, engine, exports, frames, packets, protocols};
+pub use layers::{
+    capture_file, datagrams, docker_api, engine, exports, frames, packets, protocols,
+};
 
 /// A function that takes fuzz input.
 pub type Target = fn(&[u8]);
@@ -16,11 +18,12 @@ pub type Target = fn(&[u8]);
 pub type Seeds = fn(&[u8]) -> Vec<Vec<u8>>;
 
 /// Name, function and seeds of every target.
-pub const TARGETS: [(&str, Target, Seeds); 7] = [
+pub const TARGETS: [(&str, Target, Seeds); 8] = [
     ("capture_file", capture_file, seeds::whole),
     ("frames", frames, seeds::frames),
     ("packets", packets, seeds::packets),
     ("protocols", protocols, seeds::conversations),
+    ("datagrams", datagrams, seeds::datagrams),
     ("docker_api", docker_api, seeds::conversations),
     ("exports", exports, seeds::exports),
     ("engine", engine, seeds::whole),

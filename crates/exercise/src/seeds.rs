@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use tw_model::{Direction, SourceId};
+use tw_model::{Direction, Protocol, SourceId};
 use tw_stream::{Flow, Limits, StreamEvent, Table};
 use tw_wire::file::Reader;
 use tw_wire::{Decoded, Decoder, Frame, Packet, Transport};
@@ -53,6 +53,26 @@ pub(crate) fn exports(capture: &[u8]) -> Vec<Vec<u8>> {
         }
     });
     if input.is_empty() { Vec::new() } else { vec![input] }
+}
+
+/// UDP payloads of each conversation; see [`crate::datagrams`].
+pub(crate) fn datagrams(capture: &[u8]) -> Vec<Vec<u8>> {
+    let mut table: Table<Vec<u8>> = Table::new(Limits::default());
+    let mut inputs = Vec::new();
+    let mut take = |flow: &mut Flow<Vec<u8>>, event: StreamEvent<'_>| match event {
+        StreamEvent::Open => flow.user.extend(flow.responder.port.to_le_bytes()),
+        StreamEvent::Datagram { direction, bytes, .. } if flow.user.len() < LONGEST => {
+            flow.user.push(u8::from(direction == Direction::ToOpener));
+            push_block(&mut flow.user, bytes);
+        }
+        StreamEvent::Close(_) if flow.user.len() > 8 && flow.protocol == Protocol::UDP => {
+            inputs.push(std::mem::take(&mut flow.user));
+        }
+        _ => {}
+    };
+    each_packet(capture, |packet| table.push(packet, &mut |flow, _, event| take(flow, event)));
+    table.finish(&mut |flow, _, event| take(flow, event));
+    inputs
 }
 
 fn push_packet(input: &mut Vec<u8>, packet: &Packet<'_>) {

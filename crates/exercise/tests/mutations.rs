@@ -5,10 +5,11 @@ use std::{fs, thread};
 
 use tw_exercise::{Seeds, TARGETS, Target};
 
-const CAPTURES: [&str; 4] = [
+const CAPTURES: [&str; 5] = [
     "scenarios/classic-http.pcap",
     "scenarios/buildx-grpc.pcap",
     "wire/classic-http.frag.pcap",
+    "tls/quic-retry.pcap",
     "flows/dev-long-build.pm10.pcap",
 ];
 const MUTATIONS: u64 = 12;

@@ -118,6 +118,13 @@ pub struct ApiCall {
     pub api_version: Option<String>,
     /// `User-Agent` as sent.
     pub user_agent: Option<String>,
+    /// The request carried an `Authorization` field. A Docker daemon looks at none: whether anybody
+    /// did is not said by it.
+    pub credentials: bool,
+    /// What the answer says of who gave it, where it says anything.
+    pub software: Option<Box<Software>>,
+    /// The stream that it handed its connection over to, if it did.
+    pub stream: Option<StreamUse>,
     /// Status of the final answer, where seen.
     pub status: Option<u16>,
     /// Does the answer, or the port together with the request, prove a Docker API?
@@ -130,4 +137,56 @@ pub struct ApiCall {
     pub ended: Timestamp,
     /// The end of the answer was seen.
     pub complete: bool,
+}
+
+/// What a daemon says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Software {
+    /// `Server` field of an answer, such as `Docker/20.10.24 (linux)`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
+    /// `Api-Version` field of an answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api_version: Option<String>,
+    /// Version in the body of an answer to `/version` or `/info`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+}
+
+/// How the daemon's side of a stream is told apart into output and errors.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StreamFraming {
+    /// Nothing came.
+    #[default]
+    Unknown,
+    /// Not at all: a terminal.
+    Raw,
+    /// In frames.
+    Frames,
+}
+
+/// An attached terminal, or the input and output of a program: how much went each way.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct StreamUse {
+    /// How the output came.
+    pub framing: StreamFraming,
+    /// Bytes that the caller sent.
+    pub input_bytes: u64,
+    /// Bytes of output, of a terminal all that it showed.
+    pub output_bytes: u64,
+    /// Bytes of error output.
+    pub error_bytes: u64,
+    /// What was said, which may hold any secret: kept only where secrets are to be shown.
+    #[serde(skip)]
+    pub said: Option<Box<StreamText>>,
+}
+
+/// The beginning of what was said on a stream.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StreamText {
+    /// By the caller.
+    pub input: Vec<u8>,
+    /// By the program, output and errors as they came.
+    pub output: Vec<u8>,
 }

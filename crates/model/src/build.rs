@@ -165,6 +165,9 @@ pub struct Build {
     /// Every URL (or bare host that a step fetches from) that the Dockerfile, a build argument or a step names.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub urls: Vec<String>,
+    /// Those of them that it was told to use as a proxy, user info removed.
+    #[serde(skip)]
+    pub proxies: Vec<String>,
     /// `remote=`, user info removed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remote: Option<String>,

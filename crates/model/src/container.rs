@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
-use crate::{CallId, Endpoint, NetworkTag, Timestamp};
+use crate::{CallId, Endpoint, NetworkTag, StreamUse, Timestamp};
 
 /// What was done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -22,6 +22,37 @@ pub enum ContainerAction {
     Stop,
     /// `DELETE /containers/ID`.
     Remove,
+}
+
+/// What is deployed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeployKind {
+    /// A container.
+    #[default]
+    Container,
+    /// A service of a swarm: containers that the swarm makes, on any of its nodes.
+    Service,
+    /// A plugin of the daemon, which runs as root on its host.
+    Plugin,
+}
+
+impl DeployKind {
+    /// For a sentence: "container", "service", "plugin".
+    #[must_use]
+    pub const fn noun(self) -> &'static str {
+        match self {
+            Self::Container => "container",
+            Self::Service => "service",
+            Self::Plugin => "plugin",
+        }
+    }
+
+    /// Is it a container? What is none is said in the output.
+    #[must_use]
+    pub fn is_container(&self) -> bool {
+        *self == Self::Container
+    }
 }
 
 /// What is dangerous about a container, by its create call.
@@ -77,6 +108,9 @@ pub struct ContainerEvent {
     pub call: CallId,
     /// What was done.
     pub action: ContainerAction,
+    /// To what, where it is no container.
+    #[serde(skip_serializing_if = "DeployKind::is_container")]
+    pub kind: DeployKind,
     /// The daemon as it was called.
     pub daemon: Endpoint,
     /// The caller's address.
@@ -128,6 +162,9 @@ pub struct ContainerEvent {
     /// Bytes that were copied in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub copied_bytes: Option<u64>,
+    /// The stream of an exec: how much was said, not what.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stream: Option<StreamUse>,
     /// What is dangerous about it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub risks: Vec<Risk>,
@@ -139,4 +176,12 @@ pub struct ContainerEvent {
     /// Status of the answer, where seen.
     #[serde(skip)]
     pub status: Option<u16>,
+}
+
+impl ContainerEvent {
+    /// Did the daemon refuse it? What was announced when it was asked is then taken back.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        self.status.is_some_and(|status| status >= 400)
+    }
 }

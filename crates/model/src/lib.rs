@@ -22,7 +22,7 @@ mod registry;
 mod time;
 mod tls_shape;
 
-pub use api_call::{ApiCall, CallId, Route};
+pub use api_call::{ApiCall, CallId, Route, Software, StreamFraming, StreamText, StreamUse};
 pub use build::{
     Build, BuildId, Context, CreationKind, Destination, Frontend, ImageCreation, Inference,
     Outcome, Transport,
@@ -30,7 +30,7 @@ pub use build::{
 pub use connection::{
     AppProtocol, Connection, ConnectionState, Direction, Exported, FlowId, Opener, Via,
 };
-pub use container::{ContainerAction, ContainerEvent, Risk};
+pub use container::{ContainerAction, ContainerEvent, DeployKind, Risk};
 pub use download::{HttpExchange, ProxyKind};
 pub use endpoint::{Endpoint, MacAddress, NetworkTag, Protocol};
 pub use evidence::{Evidence, RecordNumber, SourceId};
@@ -40,7 +40,7 @@ pub use finding::{
 };
 pub use flow_record::{FlowCounts, FlowRecord, Sampling};
 pub use inet::inet_aton;
-pub use names::{NameAnswer, TlsHello};
+pub use names::{ClientAuth, ClientCertificate, NameAnswer, TlsHello};
 pub use observation::{Anomaly, AnomalyKind, Observation, ObservationBody};
 pub use redact::{
     Secrets, is_secret_name, looks_secret, redact_command, redact_url, redact_value, redact_words,

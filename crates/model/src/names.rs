@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use serde::Serialize;
+
 use crate::{Endpoint, FlowId, NetworkTag};
 
 /// One DNS response, reduced to what names need (RFC 1035 §4).
@@ -46,4 +48,33 @@ pub struct TlsHello {
     pub version: Option<String>,
     /// QUIC rather than TCP.
     pub quic: bool,
+}
+
+/// What a TLS handshake shows of client certificates. That of TLS 1.3 shows nothing without its secrets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClientCertificate {
+    /// The server asked for none.
+    NotAsked,
+    /// The server asked for one, and the client gave none.
+    Withheld,
+    /// The server asked for one; what the client did was not seen.
+    Asked,
+    /// The client gave one.
+    Given,
+}
+
+/// A handshake that shows something of client certificates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientAuth {
+    /// The connection.
+    pub flow: FlowId,
+    /// Who sent the `ClientHello`.
+    pub client: Endpoint,
+    /// Who got it.
+    pub server: Endpoint,
+    /// Which network it was seen on; filled in by the owner of the connection.
+    pub tag: NetworkTag,
+    /// What is shown.
+    pub certificate: ClientCertificate,
 }

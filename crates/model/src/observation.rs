@@ -3,8 +3,9 @@
 use serde::Serialize;
 
 use crate::{
-    ApiCall, Build, Connection, ContainerEvent, Endpoint, Evidence, FlowRecord, HttpExchange,
-    ImageCreation, NameAnswer, Protocol, RegistryAction, Timestamp, TlsHello, TlsShape,
+    ApiCall, Build, ClientAuth, Connection, ContainerEvent, Endpoint, Evidence, FlowRecord,
+    HttpExchange, ImageCreation, NameAnswer, Protocol, RegistryAction, Timestamp, TlsHello,
+    TlsShape,
 };
 
 /// Something seen, with where it stands. Observations of one kind and identity replace earlier ones.
@@ -39,6 +40,8 @@ pub enum ObservationBody {
     NameAnswer(NameAnswer),
     /// A TLS hello.
     Tls(TlsHello),
+    /// What a TLS handshake shows of client certificates.
+    ClientAuth(ClientAuth),
     /// A flow record, as exported. The connections that records add up to come by themselves.
     FlowRecord(Box<FlowRecord>),
     /// The shape of an exchange in TLS that cannot be read.
@@ -79,6 +82,8 @@ pub enum AnomalyKind {
     Http2Malformed,
     /// HTTP/2 beyond a limit (continuation flood, rapid reset, header bomb).
     Http2Limit,
+    /// QUIC whose hello is beyond a limit, or not there after many packets; it is not read.
+    QuicLimit,
 }
 
 /// Something that ought not to be, with where.

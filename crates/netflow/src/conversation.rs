@@ -6,23 +6,33 @@ use std::time::Duration;
 
 use tw_model::{
     Caveat, Connection, ConnectionState, Evidence, Exported, FlowId, NetworkTag, Protocol,
-    Sampling, Timestamp, Via,
+    Timestamp, Via,
 };
 
 use crate::opener::opener;
 use crate::piece::{ACK, FIN, Key, Piece, RST, SYN, Source};
+use crate::track::{Seen, Tracks};
 
 /// One conversation.
 #[derive(Clone, Debug)]
 pub(crate) struct Conversation {
     pub(crate) id: FlowId,
+    /// Between whom.
+    pub(crate) key: Key,
+    /// The place of the next between the same ends.
+    pub(crate) next: Option<u32>,
     pub(crate) first: Timestamp,
     pub(crate) last: Timestamp,
     /// When its latest record arrived.
     pub(crate) touched: Timestamp,
     /// Was it told already?
     pub(crate) told: bool,
-    pieces: Vec<Piece>,
+    /// Did records come since it was told?
+    pub(crate) stale: bool,
+    pub(crate) tracks: Tracks,
+    pub(crate) seen: Seen,
+    /// Its earliest records, in order.
+    pub(crate) evidence: Vec<Evidence>,
 }
 
 /// All that one end sent, as the exporter with the most of it tells.
@@ -30,13 +40,10 @@ pub(crate) struct Conversation {
 pub(crate) struct Side {
     pub(crate) source: Option<Source>,
     pub(crate) first: Timestamp,
-    pub(crate) last: Timestamp,
     pub(crate) packets: u64,
     pub(crate) bytes: u64,
     pub(crate) flags: Option<u8>,
     pub(crate) sampled: bool,
-    /// Of a sampled direction: packets that were really seen.
-    pub(crate) seen_packets: u64,
 }
 
 impl Side {
@@ -46,115 +53,120 @@ impl Side {
 }
 
 impl Conversation {
-    pub(crate) fn new(id: FlowId, piece: Piece, arrived: Timestamp) -> Self {
+    pub(crate) fn new(id: FlowId, key: Key, piece: Piece, arrived: Timestamp) -> Self {
+        let mut conversation = Self::empty(id, key, arrived);
+        conversation.add(piece, arrived);
+        conversation
+    }
+
+    /// Without any record yet.
+    pub(crate) fn empty(id: FlowId, key: Key, arrived: Timestamp) -> Self {
         Self {
             id,
-            first: piece.first,
-            last: piece.last,
+            key,
+            next: None,
+            first: Timestamp::MAX,
+            last: Timestamp::from_nanos(i64::MIN),
             touched: arrived,
             told: false,
-            pieces: vec![piece],
+            stale: false,
+            tracks: Tracks::default(),
+            seen: Seen::default(),
+            evidence: Vec::new(),
         }
     }
 
     /// Is the piece part of this conversation, or of another between the same ports?
-    pub(crate) fn has_room_for(&self, key: &Key, piece: &Piece) -> bool {
+    pub(crate) fn has_room_for(&self, piece: &Piece) -> bool {
         let later = piece.first > self.last;
         let gap = if later { piece.first.since(self.last) } else { self.first.since(piece.last) };
         if gap.is_zero() {
             return true;
         }
-        if key.protocol != Protocol::TCP || piece.flags.is_none() {
+        if self.key.protocol != Protocol::TCP || piece.flags.is_none() {
             return gap <= UNMARKED_SILENCE;
         }
-        let answer = gap < ANSWER_WITHIN && self.pieces.iter().all(|p| p.sender != piece.sender);
+        let answer = gap < ANSWER_WITHIN && self.tracks.iter().all(|t| t.sender != piece.sender);
         let begins = if later { piece.has(SYN) } else { self.begins() };
         answer || (!begins && gap <= MARKED_SILENCE)
     }
 
     /// Does its earliest piece have a SYN?
     fn begins(&self) -> bool {
-        let earliest = self.pieces.iter().min_by_key(|piece| piece.first);
-        earliest.is_some_and(|piece| piece.has(SYN))
+        self.tracks.iter().any(|track| track.begins && track.first == self.first)
     }
 
-    /// Takes a piece; false where it says nothing new. Beyond the limit, pieces of one exporter and
-    /// direction are merged.
-    pub(crate) fn add(&mut self, piece: Piece, arrived: Timestamp, limit: usize) -> bool {
-        if self.pieces.iter().any(|known| known.repeats(&piece)) {
+    /// Takes a piece; false where it says nothing new.
+    pub(crate) fn add(&mut self, piece: Piece, arrived: Timestamp) -> bool {
+        if !self.seen.insert(piece.fingerprint()) {
+            return false;
+        }
+        if !self.tracks.add(&piece) {
             return false;
         }
         self.first = self.first.min(piece.first);
         self.last = self.last.max(piece.last);
         self.touched = self.touched.max(arrived);
-        if self.pieces.len() < limit {
-            self.pieces.push(piece);
-            return true;
-        }
-        let same =
-            |known: &&mut Piece| (known.source, known.sender) == (piece.source, piece.sender);
-        if let Some(known) = self.pieces.iter_mut().rev().find(same) {
-            known.first = known.first.min(piece.first);
-            known.last = known.last.max(piece.last);
-            known.packets = known.packets.saturating_add(piece.packets);
-            known.bytes = known.bytes.saturating_add(piece.bytes);
-            known.flags = join(known.flags, piece.flags);
-        }
+        self.note(piece.evidence);
         true
     }
 
+    /// Keeps the earliest records, in order.
+    pub(crate) fn note(&mut self, place: Evidence) {
+        let order = |place: &Evidence| (place.timestamp, place.source, place.record);
+        // Mostly they come in order.
+        if self.evidence.last().is_none_or(|last| order(last) < order(&place)) {
+            if self.evidence.len() < MAX_EVIDENCE {
+                self.evidence.push(place);
+            }
+            return;
+        }
+        let index = self.evidence.partition_point(|known| order(known) < order(&place));
+        if index >= MAX_EVIDENCE || self.evidence.get(index) == Some(&place) {
+            return;
+        }
+        if self.evidence.len() >= MAX_EVIDENCE {
+            self.evidence.pop();
+        }
+        self.evidence.insert(index, place);
+    }
+
+    /// When it was touched last, read from the end of what is kept of it.
+    pub(crate) fn end(&self) -> Timestamp {
+        let latest = self.seen.ring.last().is_some_and(|fingerprint| *fingerprint == 0);
+        if latest { self.touched } else { self.last }
+    }
+
     pub(crate) fn is_both_ways(&self) -> bool {
-        let mut senders = self.pieces.iter().map(|piece| piece.sender);
+        let mut senders = self.tracks.iter().map(|track| track.sender);
         let first = senders.next();
         senders.any(|sender| Some(sender) != first)
     }
 
     /// What one end sent: by the exporter that saw most of it.
     fn side(&self, sender: usize) -> Side {
-        let of = |source: Source| {
-            self.pieces.iter().filter(move |p| p.sender == sender && p.source == source)
-        };
-        let sources = self.pieces.iter().filter(|p| p.sender == sender).map(|p| p.source);
-        let weight = |source: Source| of(source).map(|p| p.packets).fold(0, u64::saturating_add);
-        let best = sources.max_by_key(|source| (weight(*source), std::cmp::Reverse(*source)));
-        let Some(source) = best else { return Side::default() };
-        let mut side = Side {
-            source: Some(source),
-            first: Timestamp::MAX,
-            last: Timestamp::from_nanos(i64::MIN),
-            ..Side::default()
-        };
-        for piece in of(source) {
-            let rate = u64::from(piece.rate());
-            side.first = side.first.min(piece.first);
-            side.last = side.last.max(piece.last);
-            side.seen_packets = side.seen_packets.saturating_add(piece.packets);
-            side.packets = side.packets.saturating_add(piece.packets.saturating_mul(rate));
-            side.bytes = side.bytes.saturating_add(piece.bytes.saturating_mul(rate));
-            side.flags = join(side.flags, piece.flags);
-            side.sampled |= piece.is_sampled();
-        }
-        side
+        let tracks = self.tracks.iter().filter(|track| track.sender == sender);
+        let best = tracks.max_by_key(|track| (track.seen_packets, std::cmp::Reverse(track.source)));
+        best.map_or_else(Side::default, |track| Side {
+            source: Some(track.source),
+            first: track.first,
+            packets: track.packets,
+            bytes: track.bytes,
+            flags: track.flags,
+            sampled: track.sampled,
+        })
     }
 
     /// Who exported it.
     pub(crate) fn sources(&self) -> impl Iterator<Item = Source> {
-        self.pieces.iter().map(|piece| piece.source)
-    }
-
-    /// Its records, the earliest flows first.
-    pub(crate) fn evidence(&self) -> Vec<Evidence> {
-        let mut evidence: Vec<Evidence> = self.pieces.iter().map(|piece| piece.evidence).collect();
-        evidence.sort_unstable_by_key(|place| (place.timestamp, place.source, place.record));
-        evidence.dedup();
-        evidence.truncate(MAX_EVIDENCE);
-        evidence
+        self.tracks.iter().map(|track| track.source)
     }
 
     /// The connection, as far as records tell it; counts are scaled by the sampling rate.
-    pub(crate) fn connection(&self, key: &Key, ended: bool) -> Connection {
+    pub(crate) fn connection(&self, ended: bool) -> Connection {
+        let key = &self.key;
         let sides = [self.side(0), self.side(1)];
-        let said = self.pieces.iter().find_map(|piece| piece.opener);
+        let said = self.tracks.iter().find_map(|track| track.opener);
         let (from, opener_known) = opener(key, &sides, said);
         let [a, b] = sides;
         let (sent, answered) = if from == 0 { (a, b) } else { (b, a) };
@@ -191,29 +203,22 @@ impl Conversation {
     }
 
     fn exported(&self) -> Exported {
-        let any = |is: fn(&Sampling) -> bool| self.pieces.iter().any(|p| is(&p.sampling));
         let mut caveats = Vec::new();
-        if any(|s| matches!(s, Sampling::UnknownRate | Sampling::OneIn(2..))) {
+        if self.tracks.iter().any(|track| track.sampled) {
             caveats.push(Caveat::Sampled);
         }
-        if any(|s| matches!(s, Sampling::Untold | Sampling::UnknownRate)) {
+        if self.tracks.iter().any(|track| track.rate_unknown) {
             caveats.push(Caveat::SamplingUnknown);
         }
-        let mut exporters: Vec<IpAddr> = self.sources().map(|source| source.exporter).collect();
-        exporters.sort_unstable();
-        exporters.dedup();
-        Exported {
-            exporters,
-            one_in: self.pieces.iter().map(Piece::rate).max().unwrap_or(1),
-            caveats,
+        let mut exporters: Vec<IpAddr> = Vec::with_capacity(1);
+        for source in self.sources() {
+            if !exporters.contains(&source.exporter) {
+                exporters.push(source.exporter);
+            }
         }
-    }
-}
-
-fn join(a: Option<u8>, b: Option<u8>) -> Option<u8> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(a | b),
-        (one, other) => one.or(other),
+        exporters.sort_unstable();
+        let one_in = self.tracks.iter().map(|track| track.one_in).max().unwrap_or(1);
+        Exported { exporters, one_in, caveats }
     }
 }
 

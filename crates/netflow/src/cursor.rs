@@ -35,12 +35,27 @@ impl<'a> Cursor<'a> {
     pub(crate) fn u32(&mut self) -> Option<u32> {
         self.array().map(u32::from_be_bytes)
     }
+
+    pub(crate) fn u64(&mut self) -> Option<u64> {
+        self.array().map(u64::from_be_bytes)
+    }
+
+    pub(crate) fn u128(&mut self) -> Option<u128> {
+        self.array().map(u128::from_be_bytes)
+    }
 }
 
 /// An unsigned integer of 1 to 8 octets (RFC 7011 §6.1.1 and §6.2, reduced-size encoding).
 pub(crate) fn unsigned(bytes: &[u8]) -> Option<u64> {
-    if bytes.is_empty() || bytes.len() > 8 {
-        return None;
+    match *bytes {
+        [a] => return Some(a.into()),
+        [a, b] => return Some(u16::from_be_bytes([a, b]).into()),
+        [a, b, c, d] => return Some(u32::from_be_bytes([a, b, c, d]).into()),
+        [] | [_, _, _, _, _, _, _, _, _, ..] => return None,
+        _ => {}
+    }
+    if let Ok(octets) = bytes.try_into() {
+        return Some(u64::from_be_bytes(octets));
     }
     Some(bytes.iter().fold(0, |value, byte| value << 8 | u64::from(*byte)))
 }

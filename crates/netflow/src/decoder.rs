@@ -1,16 +1,15 @@
 //! The decoder: export datagrams to flow records.
 
 use std::net::IpAddr;
-use std::time::Duration;
 
 use tw_model::{Endpoint, Evidence, FlowRecord, RecordNumber, Sampling, Timestamp};
 
 use crate::domain::Domain;
 use crate::element::Slot;
-use crate::exporter::Exporters;
+use crate::exporter::{ExporterState, Exporters};
 use crate::header::{self, Header};
 use crate::options::Told;
-use crate::values::{Clock, Values};
+use crate::values::{Clock, TRANSLATED, Values};
 use crate::{Counters, Limits, Usage, fixed};
 
 /// One export datagram, from a socket or cut out of a packet.
@@ -29,9 +28,9 @@ pub struct Datagram<'a> {
 pub struct Decoder {
     limits: Limits,
     counters: Counters,
-    exporters: Exporters,
-    fields: usize,
-    held: usize,
+    pub(crate) exporters: Exporters,
+    pub(crate) fields: usize,
+    pub(crate) held: usize,
 }
 
 /// What all domains share.
@@ -106,12 +105,25 @@ impl Decoder {
         self.exporters.iter().flat_map(|(_, e)| e.domains.values()).map(Domain::waiting).sum()
     }
 
-    /// How far each exporter's clock is off the capture's, in the order of their addresses.
+    /// What is known of each exporter, in the order of their addresses.
     #[must_use]
-    pub fn skews(&self) -> Vec<(IpAddr, Duration)> {
-        let mut skews: Vec<_> = self.exporters.iter().map(|(ip, e)| (*ip, e.skew())).collect();
-        skews.sort_unstable();
-        skews
+    pub fn exporters(&self) -> Vec<ExporterState> {
+        let mut all: Vec<_> = self.exporters.iter().map(|(ip, e)| e.state(*ip)).collect();
+        all.sort_unstable_by_key(|exporter| exporter.address);
+        all
+    }
+
+    /// What is known of one exporter.
+    #[must_use]
+    pub fn exporter(&self, address: IpAddr) -> Option<ExporterState> {
+        let address = address.to_canonical();
+        self.exporters.get(address).map(|exporter| exporter.state(address))
+    }
+
+    /// A time of the collector's clock as that exporter's clock has it.
+    pub(crate) fn exporters_time(&self, exporter: IpAddr, at: Timestamp) -> Timestamp {
+        let behind = self.exporters.get(exporter).and_then(|e| e.lag_nanos).unwrap_or(0);
+        Timestamp::from_nanos(at.as_nanos().saturating_sub(behind))
     }
 
     /// When the domain that this record came from last missed records, and templates.
@@ -137,6 +149,16 @@ fn record(
         Some(word) => Sampling::OneIn(fixed::rate(word)),
         None => told.sampling(values),
     };
+    let (translated_source, translated_destination) = if values.has_any(TRANSLATED) {
+        let source = values.address(Slot::NatSource4, Slot::NatSource6);
+        let destination = values.address(Slot::NatDestination4, Slot::NatDestination6);
+        (
+            (source, values.small(Slot::NatSourcePort)),
+            (destination, values.small(Slot::NatDestinationPort)),
+        )
+    } else {
+        ((None, None), (None, None))
+    };
     FlowRecord {
         version: header.version,
         exporter,
@@ -155,14 +177,8 @@ fn record(
             Some(2) => Some(false),
             _ => None,
         },
-        translated_source: (
-            values.address(Slot::NatSource4, Slot::NatSource6),
-            values.small(Slot::NatSourcePort),
-        ),
-        translated_destination: (
-            values.address(Slot::NatDestination4, Slot::NatDestination6),
-            values.small(Slot::NatDestinationPort),
-        ),
+        translated_source,
+        translated_destination,
         sampling,
     }
 }

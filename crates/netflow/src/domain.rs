@@ -23,10 +23,10 @@ use crate::{Counters, fixed};
 pub(crate) struct Domain {
     pub(crate) used: Timestamp,
     pub(crate) told: Told,
-    templates: BTreeMap<u16, Template>,
-    held: Held,
-    sequence: Sequence,
-    /// When records were last missing by the sequence numbers.
+    pub(crate) templates: BTreeMap<u16, Template>,
+    pub(crate) held: Held,
+    pub(crate) sequence: Sequence,
+    /// When records were last missing by the sequence numbers, or the exporter began anew.
     pub(crate) last_gap: Option<Timestamp>,
     /// When a data set last had no template, and still has none.
     pub(crate) last_missing: Option<Timestamp>,
@@ -63,7 +63,11 @@ impl Domain {
                 budget.counters.missing += u64::from(missing);
                 self.last_gap = Some(at.timestamp);
             }
-            Step::Restart => budget.counters.restarts += 1,
+            // What it had not exported yet is gone.
+            Step::Restart => {
+                budget.counters.restarts += 1;
+                self.last_gap = Some(at.timestamp);
+            }
             Step::Late => budget.counters.reordered += 1,
         }
     }
@@ -80,9 +84,11 @@ impl Domain {
         let records = body.chunks_exact(fixed::record_len(header.version));
         let mut tally = Tally { flows: header.count.into(), ..Tally::default() };
         let mut whole = 0;
+        let mut values = Values::new();
         for record in records.take(header.count.into()) {
             whole += 1;
-            emit(&fixed::read(record), &clock, &self.told, at, header);
+            fixed::read(record, &mut values);
+            emit(&values, &clock, &self.told, at, header);
         }
         budget.counters.malformed += u64::from(whole < tally.flows);
         budget.counters.records += u64::from(whole);
@@ -239,7 +245,8 @@ impl Domain {
         let mut tally = Tally::default();
         let Some(template) = templates.get(&id) else { return tally };
         let mut cursor = Cursor::new(bytes);
-        while let Some(values) = template.record(&mut cursor) {
+        let mut values = Values::new();
+        while template.record(&mut cursor, &mut values).is_some() {
             match template.kind {
                 Kind::Flow => {
                     tally.flows = tally.flows.saturating_add(1);

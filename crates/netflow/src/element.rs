@@ -64,8 +64,25 @@ pub(crate) enum Slot {
 }
 
 impl Slot {
-    /// How many slots there are.
-    pub(crate) const COUNT: usize = Self::NatDestination6 as usize + 1;
+    /// Slots of up to 8 octets; the IPv6 addresses follow them.
+    pub(crate) const NARROW: usize = Self::Source6 as usize;
+    /// Slots of 16 octets.
+    pub(crate) const WIDE: usize = Self::NatDestination6 as usize + 1 - Self::NARROW;
+
+    /// Its bit in a set of slots.
+    pub(crate) const fn bit(self) -> u64 {
+        1 << self as u8
+    }
+
+    /// A set of slots.
+    pub(crate) const fn set_of(slots: &[Self]) -> u64 {
+        let (mut set, mut rest) = (0, slots);
+        while let [first, more @ ..] = rest {
+            set |= first.bit();
+            rest = more;
+        }
+        set
+    }
 
     /// The slot of an element, if it matters. `enterprise` is 0 for IANA's own.
     pub(crate) const fn of(element: u16, enterprise: u32) -> Option<Self> {

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::IpAddr;
-use std::time::Duration;
 
 use tw_model::Timestamp;
 
@@ -21,14 +20,29 @@ pub(crate) struct Exporter {
     /// Least of what its datagrams' time of arrival was behind (or, negative, before) their time of
     /// export, in nanoseconds.
     pub(crate) lag_nanos: Option<i64>,
-    recent: bool,
+    pub(crate) recent: bool,
+}
+
+/// What is known of one exporter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExporterState {
+    /// Its address.
+    pub address: IpAddr,
+    /// Flow records so far.
+    pub records: u64,
+    /// How far its clock is behind the collector's (negative: ahead), in nanoseconds: the least lag
+    /// of any of its datagrams, as that one was sent at once. Nothing for an exporter that was only
+    /// restored.
+    pub behind_nanos: Option<i64>,
+    /// When it was heard last, by the collector's clock.
+    pub heard: Timestamp,
 }
 
 /// All exporters, within a limit.
 #[derive(Debug, Default)]
 pub(crate) struct Exporters {
-    by_address: HashMap<IpAddr, Exporter>,
-    order: VecDeque<IpAddr>,
+    pub(crate) by_address: HashMap<IpAddr, Exporter>,
+    pub(crate) order: VecDeque<IpAddr>,
 }
 
 impl Exporters {
@@ -93,9 +107,14 @@ impl Exporter {
         self.lag_nanos = Some(self.lag_nanos.map_or(lag, |least| least.min(lag)));
     }
 
-    /// How far its clock is behind or ahead of the capture's.
-    pub(crate) fn skew(&self) -> Duration {
-        Duration::from_nanos(self.lag_nanos.unwrap_or(0).unsigned_abs())
+    pub(crate) fn state(&self, address: IpAddr) -> ExporterState {
+        let heard = self.domains.values().map(|domain| domain.used).max();
+        ExporterState {
+            address,
+            records: self.records,
+            behind_nanos: self.lag_nanos,
+            heard: heard.unwrap_or_default(),
+        }
     }
 }
 

@@ -11,14 +11,13 @@ pub(crate) const fn record_len(version: u16) -> usize {
 
 /// Cisco, NetFlow Export Datagram Format, tables B-4 (v5) and B-6 (v7): up to the protocol both are
 /// the same.
-pub(crate) fn read(record: &[u8]) -> Values {
-    let mut values = Values::new();
+pub(crate) fn read(record: &[u8], values: &mut Values) {
+    values.clear();
     for (slot, offset, len) in LAYOUT {
         if let Some(bytes) = record.get(offset..offset + len) {
             values.set(slot, bytes);
         }
     }
-    values
 }
 
 const LAYOUT: [(Slot, usize, usize); 10] = [

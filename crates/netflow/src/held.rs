@@ -18,7 +18,7 @@ pub(crate) struct HeldSet {
 /// Sets that wait, oldest first.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Held {
-    sets: VecDeque<HeldSet>,
+    pub(crate) sets: VecDeque<HeldSet>,
     bytes: usize,
 }
 
@@ -63,6 +63,6 @@ impl Held {
 }
 
 /// Octets with an allowance for what is around them.
-fn cost(set: &HeldSet) -> usize {
+pub(crate) fn cost(set: &HeldSet) -> usize {
     set.bytes.len() + size_of::<HeldSet>()
 }

@@ -40,10 +40,15 @@ mod piece;
 mod recognise;
 mod sequence;
 mod set;
+mod slab;
+mod state;
 mod template;
+mod track;
 mod values;
 
 pub use collector::{Collector, Told};
 pub use decoder::{Datagram, Decoder};
+pub use exporter::ExporterState;
 pub use limits::{Counters, Limits, Usage};
 pub use recognise::looks_like_export;
+pub use state::NotAState;

@@ -27,10 +27,11 @@ pub struct Limits {
     pub samplers: usize,
     /// Conversations under way. Default 1,048,576.
     pub conversations: usize,
-    /// Pieces of one conversation that are told apart; more are merged. Default 32.
-    pub pieces: usize,
     /// How long a one-way record waits for the other way before it is told alone. Default 2 min.
     pub pair_wait: Duration,
+    /// How long more records of a conversation that was told are gathered before it is told again.
+    /// Default 10 s.
+    pub tell_every: Duration,
     /// How long after its last record a conversation is complete. Default 40 min, more than the
     /// active timeout of any exporter by default.
     pub linger: Duration,
@@ -50,8 +51,8 @@ impl Default for Limits {
             held_age: Duration::from_secs(1_800),
             samplers: 256,
             conversations: 1 << 20,
-            pieces: 32,
             pair_wait: Duration::from_secs(120),
+            tell_every: Duration::from_secs(10),
             linger: Duration::from_secs(2_400),
         }
     }
@@ -109,4 +110,6 @@ pub struct Counters {
     pub unjoined: u64,
     /// Conversations told before their time for a limit.
     pub conversations_lost: u64,
+    /// Datagrams dropped before they got here, as far as whoever read the socket said so.
+    pub dropped: u64,
 }

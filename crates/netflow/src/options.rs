@@ -13,9 +13,9 @@ pub(crate) struct Told {
     /// systemInitTimeMilliseconds.
     pub(crate) booted: Option<Timestamp>,
     /// One packet in so many, where no sampler is named.
-    rate: Option<u32>,
+    pub(crate) rate: Option<u32>,
     /// By sampler or selector.
-    samplers: BTreeMap<u64, u32>,
+    pub(crate) samplers: BTreeMap<u64, u32>,
 }
 
 impl Told {

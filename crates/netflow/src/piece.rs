@@ -121,11 +121,35 @@ impl Piece {
         self.flags.is_some_and(|flags| flags & flag != 0)
     }
 
-    /// Does this say what another record of the same exporter said? Mirrored datagrams, and exporters
-    /// that report a flow at each interface.
-    pub(crate) fn repeats(&self, other: &Self) -> bool {
-        (self.source, self.sender, self.first, self.last, self.packets, self.bytes)
-            == (other.source, other.sender, other.first, other.last, other.packets, other.bytes)
+    /// The same for records that say the same: of one exporter, domain and direction, with the same
+    /// times and counters. Never 0. It guards against repetition, not against who makes records up:
+    /// he could as well leave them out.
+    pub(crate) fn fingerprint(&self) -> u64 {
+        let (high, low) = match self.source.exporter {
+            IpAddr::V4(v4) => (0, u64::from(v4.to_bits())),
+            IpAddr::V6(v6) => {
+                let [a, b, c, d, e, f, g, h, rest @ ..] = v6.octets();
+                (u64::from_be_bytes([a, b, c, d, e, f, g, h]), u64::from_be_bytes(rest))
+            }
+        };
+        let domain = u64::from(self.source.domain) << 32
+            | u64::from(self.source.version) << 1
+            | u64::from(self.sender != 0);
+        let (first, last) = (self.first.as_nanos(), self.last.as_nanos());
+        let words = [
+            high,
+            low,
+            domain,
+            first.cast_unsigned(),
+            last.cast_unsigned(),
+            self.packets,
+            self.bytes,
+        ];
+        let mix = |hash: u64, word: u64| {
+            (hash.rotate_left(23) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        };
+        let hash = words.into_iter().fold(0, mix);
+        (hash ^ hash >> 32) | 1
     }
 }
 

@@ -27,18 +27,18 @@ pub(crate) struct Tally {
     pub(crate) uncounted: bool,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Last {
-    sequence: u32,
-    tally: Tally,
-    export: Timestamp,
-    booted: Option<Timestamp>,
-    port: u16,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Last {
+    pub(crate) sequence: u32,
+    pub(crate) tally: Tally,
+    pub(crate) export: Timestamp,
+    pub(crate) booted: Option<Timestamp>,
+    pub(crate) port: u16,
 }
 
 /// Numbers of one exporter's domain.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Sequence(Option<Last>);
+pub(crate) struct Sequence(pub(crate) Option<Last>);
 
 impl Sequence {
     /// Takes a datagram that was counted.

@@ -9,11 +9,11 @@ use crate::values::Values;
 /// One field of a template.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Field {
-    element: u16,
-    enterprise: u32,
-    len: u16,
+    pub(crate) element: u16,
+    pub(crate) enterprise: u32,
+    pub(crate) len: u16,
     /// Scopes of v9 have numbers of their own (RFC 3954 §6.1); those of IPFIX are elements.
-    is_v9_scope: bool,
+    pub(crate) is_v9_scope: bool,
 }
 
 /// Marks a field whose length stands in the record (RFC 7011 §7).
@@ -41,7 +41,7 @@ pub(crate) enum Kind {
 pub(crate) struct Template {
     pub(crate) kind: Kind,
     pub(crate) seen: Timestamp,
-    fields: Box<[Field]>,
+    pub(crate) fields: Box<[Field]>,
     picks: Box<[Pick]>,
     /// Octets of a record; with fields of variable length, of the shortest.
     min_len: usize,
@@ -69,7 +69,7 @@ pub(crate) enum Announced {
 }
 
 impl Template {
-    fn new(kind: Kind, fields: Vec<Field>, seen: Timestamp) -> Option<Self> {
+    pub(crate) fn new(kind: Kind, fields: Vec<Field>, seen: Timestamp) -> Option<Self> {
         let mut picks = Vec::new();
         let mut offset = 0;
         let variable = fields.iter().any(|field| field.len == VARIABLE);
@@ -99,21 +99,20 @@ impl Template {
         self.kind == other.kind && self.fields == other.fields
     }
 
-    /// The next record of a data set, or nothing where only padding is left.
-    pub(crate) fn record(&self, set: &mut Cursor<'_>) -> Option<Values> {
+    /// Reads the next record of a data set; nothing where only padding is left.
+    pub(crate) fn record(&self, set: &mut Cursor<'_>, values: &mut Values) -> Option<()> {
         if set.len() < self.min_len {
             return None;
         }
-        let mut values = Values::new();
+        values.clear();
         if self.variable {
-            self.walk(set, &mut values)?;
-            return Some(values);
+            return self.walk(set, values);
         }
         let record = set.take(self.min_len)?;
         for pick in &self.picks {
             values.set(pick.slot, record.get(pick.offset..pick.offset + pick.len)?);
         }
-        Some(values)
+        Some(())
     }
 
     fn walk(&self, set: &mut Cursor<'_>, values: &mut Values) -> Option<()> {

@@ -8,11 +8,12 @@ use crate::cursor::unsigned;
 use crate::element::Slot;
 
 /// Values of one record. An IPv6 address needs all 16 octets; everything else is an integer of up
-/// to 8.
+/// to 8. Made once and cleared for the next record: what is not present is not looked at.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Values {
     present: u64,
-    numbers: [u128; Slot::COUNT],
+    narrow: [u64; Slot::NARROW],
+    wide: [u128; Slot::WIDE],
 }
 
 /// What times that are relative refer to.
@@ -28,35 +29,43 @@ pub(crate) struct Clock {
 
 impl Values {
     pub(crate) const fn new() -> Self {
-        Self { present: 0, numbers: [0; Slot::COUNT] }
+        Self { present: 0, narrow: [0; Slot::NARROW], wide: [0; Slot::WIDE] }
+    }
+
+    /// As if nothing had been set.
+    pub(crate) const fn clear(&mut self) {
+        self.present = 0;
+    }
+
+    /// Is any of these there?
+    pub(crate) const fn has_any(&self, slots: u64) -> bool {
+        self.present & slots != 0
     }
 
     /// Takes a field's octets; the first of several counts, and a length that the element cannot
     /// have leaves it unsaid.
     pub(crate) fn set(&mut self, slot: Slot, bytes: &[u8]) {
-        let bit = 1u64 << slot as u8;
-        if self.present & bit != 0 {
+        if self.present & slot.bit() != 0 {
             return;
         }
-        let number = match slot {
-            Slot::Source6 | Slot::Destination6 | Slot::NatSource6 | Slot::NatDestination6 => {
-                bytes.try_into().ok().map(u128::from_be_bytes)
-            }
-            _ => unsigned(bytes).map(u128::from),
-        };
-        if let (Some(number), Some(place)) = (number, self.numbers.get_mut(slot as usize)) {
+        if let Some(place) = self.narrow.get_mut(slot as usize) {
+            let Some(number) = unsigned(bytes) else { return };
             *place = number;
-            self.present |= bit;
+        } else if let Some(place) = self.wide.get_mut(slot as usize - Slot::NARROW) {
+            let Ok(octets) = bytes.try_into() else { return };
+            *place = u128::from_be_bytes(octets);
         }
+        self.present |= slot.bit();
     }
 
     fn wide(&self, slot: Slot) -> Option<u128> {
-        let present = self.present & 1u64 << slot as u8 != 0;
-        self.numbers.get(slot as usize).copied().filter(|_| present)
+        let present = self.present & slot.bit() != 0;
+        self.wide.get((slot as usize).wrapping_sub(Slot::NARROW)).copied().filter(|_| present)
     }
 
     pub(crate) fn number(&self, slot: Slot) -> Option<u64> {
-        u64::try_from(self.wide(slot)?).ok()
+        let present = self.present & slot.bit() != 0;
+        self.narrow.get(slot as usize).copied().filter(|_| present)
     }
 
     pub(crate) fn small<T: TryFrom<u64>>(&self, slot: Slot) -> Option<T> {
@@ -82,6 +91,9 @@ impl Values {
 
     /// Counters of the other direction, where the record is of both.
     pub(crate) fn reverse(&self) -> Option<FlowCounts> {
+        if !self.has_any(REVERSE) {
+            return None;
+        }
         let counts = FlowCounts {
             packets: self.either(&[
                 Slot::ReversePacketDelta,
@@ -128,6 +140,9 @@ impl Values {
     }
 
     fn absolute(&self, slots: &[Slot; 5], clock: &Clock) -> Option<Timestamp> {
+        if !self.has_any(ABSOLUTE_TIMES) {
+            return None;
+        }
         let [nanos, micros, milliseconds, seconds, delta] = *slots;
         if let Some(ntp) = self.number(nanos) {
             return Some(from_ntp(ntp));
@@ -171,6 +186,9 @@ impl Values {
 
     /// One packet in so many, where this record says it.
     pub(crate) fn rate(&self) -> Option<u32> {
+        if !self.has_any(SAMPLING) {
+            return None;
+        }
         if let Some(n) = self.either(&[Slot::SamplingInterval, Slot::SamplerInterval]) {
             return Some(u32::try_from(n).unwrap_or(u32::MAX).max(1));
         }
@@ -191,6 +209,46 @@ impl Values {
         (within && one_in <= 1e9).then(|| one_in.to_string().parse().ok())?
     }
 }
+
+/// Counters of the other direction.
+const REVERSE: u64 = Slot::set_of(&[
+    Slot::ReverseOctetDelta,
+    Slot::ReversePacketDelta,
+    Slot::ReverseOctetTotal,
+    Slot::ReversePacketTotal,
+    Slot::ResponderOctets,
+    Slot::ResponderPackets,
+]);
+/// Whatever tells of a rate.
+const SAMPLING: u64 = Slot::set_of(&[
+    Slot::SamplingInterval,
+    Slot::SamplerInterval,
+    Slot::PacketInterval,
+    Slot::SampleSize,
+    Slot::SamplePopulation,
+    Slot::SampleProbability,
+]);
+/// Addresses and ports after translation.
+pub(crate) const TRANSLATED: u64 = Slot::set_of(&[
+    Slot::NatSource4,
+    Slot::NatDestination4,
+    Slot::NatSource6,
+    Slot::NatDestination6,
+    Slot::NatSourcePort,
+    Slot::NatDestinationPort,
+]);
+const ABSOLUTE_TIMES: u64 = Slot::set_of(&[
+    Slot::FirstSeconds,
+    Slot::LastSeconds,
+    Slot::FirstMillis,
+    Slot::LastMillis,
+    Slot::FirstMicros,
+    Slot::LastMicros,
+    Slot::FirstNanos,
+    Slot::LastNanos,
+    Slot::FirstDelta,
+    Slot::LastDelta,
+]);
 
 const FIRST: [Slot; 5] =
     [Slot::FirstNanos, Slot::FirstMicros, Slot::FirstMillis, Slot::FirstSeconds, Slot::FirstDelta];

@@ -1,6 +1,6 @@
 //! What the reader of a connection tells.
 
-use tw_model::{AnomalyKind, Direction, NameAnswer, ProxyKind, TlsHello};
+use tw_model::{AnomalyKind, ClientAuth, Direction, NameAnswer, ProxyKind, TlsHello};
 
 /// HTTP version of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -209,6 +209,9 @@ pub enum Event<'a> {
     /// A record of TLS that is not decrypted, of application data; only where it was asked for by
     /// [`Reader::tell_records`](crate::Reader::tell_records).
     TlsRecord(TlsRecord),
+    /// What a TLS handshake shows of client certificates, where it shows anything: told where the
+    /// records are, and where it is decrypted. The owner of the connection fills in `tag`.
+    ClientAuth(ClientAuth),
     /// A DNS response; the owner of the connection fills in `tag`.
     Dns(NameAnswer),
     /// A proxy's tunnel was opened to `host:port`.

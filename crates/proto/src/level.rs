@@ -7,6 +7,7 @@ use crate::http1::Http1;
 use crate::http2::Http2;
 use crate::out::Out;
 use crate::probe::Probing;
+use crate::quic::Quic;
 use crate::socks::Socks;
 use crate::tls::{ClientRandom, SessionSecrets, Tls};
 
@@ -19,6 +20,7 @@ pub(crate) enum Level {
     Tls(Box<Tls>),
     Socks(Box<Socks>),
     Dns(Box<DnsStream>),
+    Quic(Box<Quic>),
     Ssh,
     /// Nothing that can be read.
     Opaque,
@@ -94,7 +96,7 @@ impl Level {
                 dns.data(direction, bytes, out);
                 None
             }
-            Self::Ssh | Self::Opaque => None,
+            Self::Quic(_) | Self::Ssh | Self::Opaque => None,
         }
     }
 
@@ -111,7 +113,7 @@ impl Level {
             Self::Tls(tls) => tls.gap(direction, len, out),
             Self::Socks(_) => return Some(Switch::new(Next::Unknown)),
             Self::Dns(dns) => dns.gap(direction, len),
-            Self::Ssh | Self::Opaque => {}
+            Self::Quic(_) | Self::Ssh | Self::Opaque => {}
         }
         None
     }
@@ -161,6 +163,7 @@ impl Level {
             Self::Tls(tls) => tls.wants_more(),
             Self::Socks(_) | Self::Dns(_) => true,
             Self::Http2(http) => http.wants_more(),
+            Self::Quic(quic) => quic.wants_more(),
             Self::Ssh | Self::Opaque => false,
         }
     }
@@ -172,6 +175,7 @@ impl Level {
             Self::Tls(_) => Some(AppProtocol::Tls),
             Self::Socks(_) => Some(AppProtocol::Socks),
             Self::Dns(_) => Some(AppProtocol::Dns),
+            Self::Quic(_) => Some(AppProtocol::Quic),
             Self::Ssh => Some(AppProtocol::Ssh),
             Self::Probing(_) | Self::Opaque => None,
         }
@@ -182,6 +186,7 @@ impl Level {
             Self::Http1(http) => Some(http.request_direction()),
             Self::Http2(http) => http.request_direction(),
             Self::Tls(tls) => tls.client_direction(),
+            Self::Quic(quic) => quic.client_direction(),
             Self::Socks(socks) => Some(socks.client_direction()),
             _ => None,
         }

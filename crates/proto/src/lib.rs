@@ -1,4 +1,5 @@
-//! Reads protocols off a connection: HTTP/1, HTTP/2, TLS (its hellos, and with its secrets its content), SOCKS and CONNECT tunnels, DNS.
+//! Reads protocols off a connection: HTTP/1, HTTP/2, TLS (its hellos, and with its secrets its content), QUIC's
+//! hello, SOCKS and CONNECT tunnels, DNS.
 //!
 //! In go the bytes of one connection, in order for each direction, and the holes between them
 //! ([`Reader`]); out come [`Event`]s. Nothing here knows a packet, a clock or a Docker API. Every
@@ -27,6 +28,7 @@ mod limits;
 mod line;
 mod out;
 mod probe;
+mod quic;
 mod reader;
 mod socks;
 #[cfg(test)]

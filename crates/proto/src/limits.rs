@@ -44,11 +44,16 @@ pub struct Limits {
     pub header_block_bytes: u32,
     /// Largest HPACK table (`Http2Limit`, likewise). Default 256 KiB.
     pub hpack_table_bytes: u32,
-    /// Largest TLS hello, in bytes (`TlsMalformed`). Default 64 KiB.
+    /// Largest TLS hello, in bytes (`TlsMalformed`; in QUIC `QuicLimit`). Default 64 KiB.
     pub hello_bytes: u32,
     /// TLS records of one direction that wait for what the other says (the rest of that direction is
     /// not decrypted). Default 1 MiB.
     pub ciphertext_bytes: u32,
+    /// Datagrams of a UDP conversation in which QUIC is looked for. Default 16.
+    pub quic_datagrams: u8,
+    /// QUIC Initial packets of a conversation that are opened, or tried to, until its hello is
+    /// there (`QuicLimit`). Default 64.
+    pub quic_initials: u32,
     /// Records of one DNS message that are read. Default 512.
     pub dns_records: u32,
 }
@@ -74,6 +79,8 @@ impl Default for Limits {
             hpack_table_bytes: 256 << 10,
             hello_bytes: 64 << 10,
             ciphertext_bytes: 1 << 20,
+            quic_datagrams: 16,
+            quic_initials: 64,
             dns_records: 512,
         }
     }

@@ -12,6 +12,7 @@ use crate::level::{Level, Next, Switch};
 use crate::limits::Limits;
 use crate::out::{Out, Totals};
 use crate::probe::Probing;
+use crate::quic::{self, Quic};
 use crate::socks::Socks;
 use crate::tls::{ClientRandom, SessionSecrets, Tls};
 
@@ -34,6 +35,8 @@ pub struct Reader {
     tunnels: u32,
     switches: u32,
     totals: Totals,
+    /// Datagrams in which QUIC is still looked for.
+    datagrams_left: u8,
     midstream: bool,
     closed: [bool; 2],
     app: Option<AppProtocol>,
@@ -90,6 +93,7 @@ impl Reader {
             tunnels: 0,
             switches: 0,
             totals: Totals::default(),
+            datagrams_left: limits.quic_datagrams,
             midstream: false,
             closed: [false; 2],
             app,
@@ -98,6 +102,16 @@ impl Reader {
             decrypted: false,
             tell_records: false,
         }
+    }
+
+    /// A reader for an HTTP/2 connection that something else carries, seen from its start; its client is
+    /// who sends the preface.
+    #[must_use]
+    pub fn of_http2(flow: FlowId, opener: Endpoint, responder: Endpoint, limits: Limits) -> Self {
+        let mut reader = Self::new(flow, opener, responder, Protocol::TCP, limits);
+        reader.level = Level::Http2(Box::new(Http2::new(false, &limits)));
+        reader.note_protocol();
+        reader
     }
 
     /// A reader for what is said inside TLS on a connection.
@@ -219,12 +233,29 @@ impl Reader {
         missing: u32,
         sink: &mut dyn FnMut(Event<'_>),
     ) {
-        if self.app != Some(AppProtocol::Dns) || self.protocol != Protocol::UDP {
+        if self.protocol != Protocol::UDP {
             return;
         }
-        let ends = self.ends;
-        let (_, mut out) = self.split(sink);
-        dns::message(&ends, direction, bytes, missing > 0, &mut out);
+        self.look_for_quic(bytes);
+        let (ends, is_dns) = (self.ends, self.app == Some(AppProtocol::Dns));
+        let (level, mut out) = self.split(sink);
+        match level {
+            Level::Quic(quic) => quic.datagram(direction, bytes, &mut out),
+            _ if is_dns => dns::message(&ends, direction, bytes, missing > 0, &mut out),
+            _ => {}
+        }
+        self.note_protocol();
+    }
+
+    /// Goes by what is said, not by the port: QUIC on port 53 is no DNS.
+    fn look_for_quic(&mut self, bytes: &[u8]) {
+        let Some(left) = self.datagrams_left.checked_sub(1) else { return };
+        self.datagrams_left = left;
+        if quic::looks_like_quic(bytes) {
+            self.datagrams_left = 0;
+            self.app = Some(AppProtocol::Quic);
+            self.level = Level::Quic(Box::new(Quic::new(self.ends, &self.limits)));
+        }
     }
 
     /// The last call: what is unfinished is reported as such.
@@ -247,7 +278,9 @@ impl Reader {
     #[must_use]
     pub fn wants_more(&self) -> bool {
         match self.protocol {
-            Protocol::UDP => self.app == Some(AppProtocol::Dns),
+            Protocol::UDP if !matches!(self.level, Level::Quic(_)) => {
+                self.app == Some(AppProtocol::Dns) || self.datagrams_left > 0
+            }
             _ => self.level.wants_more(&self.limits),
         }
     }
@@ -293,10 +326,7 @@ impl Reader {
             Next::Http1(direction, lost) => {
                 Level::Http1(Box::new(Http1::new(direction, lost, self.midstream)))
             }
-            Next::Http2(joined) => {
-                let (_, out) = self.split(sink);
-                Level::Http2(Box::new(Http2::new(joined, &out)))
-            }
+            Next::Http2(joined) => Level::Http2(Box::new(Http2::new(joined, &self.limits))),
             Next::Tls => {
                 let mut tls = Tls::new(self.ends, self.tunnels, self.decrypt, &self.limits);
                 if self.tell_records && self.tunnels == 0 {

@@ -189,6 +189,7 @@ impl Told {
                 hello.ja4,
             ),
             Event::TlsRecord(record) => format!("{record:?}"),
+            Event::ClientAuth(auth) => format!("client certificate {:?}", auth.certificate),
             Event::Dns(answer) => format!(
                 "dns {} {} rcode={} {:?} {:?} {:?}",
                 answer.query,

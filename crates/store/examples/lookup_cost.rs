@@ -23,7 +23,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let start = now();
     for number in 0..entries {
-        let fact = Fact { environment: "default", host: HOST, key: key(number), at: day(3) };
+        let fact = Fact {
+            environment: "default",
+            host: HOST,
+            key: key(number),
+            at: day(3),
+            via: tw_model::Via::Packets,
+        };
         store.record(&fact, How::Observed);
     }
     store.commit(&[])?;

@@ -13,7 +13,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use dashmap::DashMap;
 use siphasher::sip::SipHasher13;
-use tw_model::Timestamp;
+use tw_model::{Timestamp, Via};
 
 use crate::directory::Directory;
 use crate::filter::Filters;
@@ -293,9 +293,9 @@ impl Delta {
         entry: EntryRef<'_>,
         host: Option<u32>,
         limit: usize,
-        (at, by, how): (Timestamp, IpAddr, How),
+        (at, by, how, via): (Timestamp, IpAddr, How, Via),
     ) -> Room {
-        self.change(entry, host, limit, |row| row.touch(at, by, how))
+        self.change(entry, host, limit, |row| row.touch(at, by, how, via))
     }
 
     /// A copy of all that waits, in the order in which it lies on disk.

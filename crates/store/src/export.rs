@@ -13,13 +13,13 @@ use crate::directory::Watch;
 use crate::error::StoreError;
 use crate::key::{KeyError, SeenAxis, StoredKey};
 use crate::list::{Record, RecordFilter};
-use crate::row::{How, Row};
+use crate::row::{How, Row, VIAS, via_word};
 use crate::store::Store;
 
 /// Julian day of 1970-01-01.
 const EPOCH_JULIAN_DAY: i32 = 2_440_588;
 const CSV_HEADER: &str = "environment,axis,key,host,first_seen,first_seen_by,last_seen,told_at,\
-                          days,how,in_finding";
+                          days,how,via,in_finding";
 
 /// How to write an export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +74,8 @@ pub(crate) struct EntryLine {
     pub(crate) days: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) how: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) via: Vec<String>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) in_finding: bool,
 }
@@ -158,6 +160,7 @@ impl From<&Record> for EntryLine {
             told_at: record.told_at().map(time_text),
             days: record.row.days.runs().filter_map(days_text).collect(),
             how: record.how().map(|how| how.as_str().to_owned()).collect(),
+            via: record.via().map(|via| via_word(via).to_owned()).collect(),
             in_finding: record.is_in_finding(),
         }
     }
@@ -178,6 +181,7 @@ impl EntryLine {
             text(&self.told_at),
             self.days.join(" "),
             self.how.join(" "),
+            self.via.join(" "),
             self.in_finding.to_string(),
         ];
         fields.map(|field| csv_field(&field)).join(",")
@@ -204,6 +208,10 @@ impl EntryLine {
             marks |= how.ok_or_else(|| LineError::How(word.clone()))?.bit();
         }
         row.set_marks(marks);
+        for word in &self.via {
+            let via = VIAS.into_iter().find(|via| via_word(*via) == word);
+            row.add_via(via.ok_or_else(|| LineError::Via(word.clone()))?);
+        }
         if self.in_finding {
             row.merge(&Row::in_a_finding());
         }
@@ -235,6 +243,8 @@ pub(crate) enum LineError {
     Axis(String),
     #[error("not learned, imported, accepted or observed: {0:?}")]
     How(String),
+    #[error("not packets or netflow: {0:?}")]
+    Via(String),
     #[error("not a time: {0:?}")]
     Time(String),
     #[error("not a day or range of days: {0:?}")]
@@ -281,8 +291,11 @@ fn parse_days(text: &str) -> Result<std::ops::RangeInclusive<i32>, LineError> {
 
 /// RFC 4180, with a quote before what a spreadsheet would take for a formula: keys come from the
 /// network.
-fn csv_field(field: &str) -> String {
-    let formula = field.starts_with(['=', '+', '-', '@']);
+/// A field of comma-separated values (RFC 4180). What a spreadsheet would take for a formula gets an
+/// apostrophe in front.
+#[must_use]
+pub fn csv_field(field: &str) -> String {
+    let formula = field.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']);
     let field = if formula { format!("'{field}") } else { field.to_owned() };
     if field.contains([',', '"', '\n', '\r']) {
         format!("\"{}\"", field.replace('"', "\"\""))

@@ -166,7 +166,7 @@ impl Layer {
         let host = axis.has_hosts().then_some(host);
         let hash = self.delta.hash(environment, axis, key);
         let entry = EntryRef { hash, environment, axis, key };
-        let contact = (fact.at, fact.host.to_canonical(), how);
+        let contact = (fact.at, fact.host.to_canonical(), how, fact.via);
         (self.delta.touch(entry, host, self.row_limit, contact) == Room::Taken).then_some(())
     }
 
@@ -189,20 +189,19 @@ impl Layer {
         Some((environment, directory.add_host(fact.host)?))
     }
 
-    /// All axes of this environment are watched at this time.
-    pub(crate) fn watching(&self, environment: &str, at: Timestamp) {
+    /// These axes of this environment are watched at this time.
+    pub(crate) fn watching(&self, environment: &str, axes: &[SeenAxis], at: Timestamp) {
         {
             let directory = self.delta.directory();
             let id = directory.environment_id(environment);
-            let covered =
-                |id| SeenAxis::ALL.into_iter().all(|axis| directory.covers(id, axis, at, false));
+            let covered = |id| axes.iter().all(|&axis| directory.covers(id, axis, at, false));
             if id.is_some_and(covered) {
                 return;
             }
         }
         let mut directory = self.delta.directory_mut();
         let Some(id) = directory.add_environment(environment) else { return };
-        for axis in SeenAxis::ALL {
+        for &axis in axes {
             directory.extend(id, axis, at, false);
         }
     }

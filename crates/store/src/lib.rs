@@ -59,7 +59,7 @@ mod verify;
 pub use commit::CommittedThrough;
 pub use edit::{Forget, Forgotten};
 pub use error::StoreError;
-pub use export::Format;
+pub use export::{Format, csv_field};
 pub use import::{ImportReport, RejectedLine};
 pub use key::{KeyError, SeenAxis, StoredKey};
 pub use list::{Record, RecordFilter, Why};

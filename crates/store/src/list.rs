@@ -80,6 +80,11 @@ impl Record {
         self.row.how()
     }
 
+    /// In what contacts were seen: packets, flow records, or both.
+    pub fn via(&self) -> impl Iterator<Item = tw_model::Via> + '_ {
+        self.row.via()
+    }
+
     /// Whether it stands in a finding of medium or above.
     #[must_use]
     pub const fn is_in_finding(&self) -> bool {

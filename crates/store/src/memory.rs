@@ -3,6 +3,7 @@
 use tw_detect::{Fact, Key, Seen};
 use tw_model::Timestamp;
 
+use crate::key::SeenAxis;
 use crate::row::How;
 
 /// A seen-before store that can also be told: [`Store`](crate::Store), [`Reader`](crate::Reader)
@@ -14,7 +15,13 @@ use crate::row::How;
 pub trait Memory: Seen {
     /// This environment is being watched at this packet time: call it at its first packet and then
     /// at least hourly of packet time; a call that changes nothing is cheap.
-    fn watching(&mut self, environment: &str, at: Timestamp);
+    fn watching(&mut self, environment: &str, at: Timestamp) {
+        self.watching_axes(environment, &SeenAxis::ALL, at);
+    }
+
+    /// The same for some axes, where the input cannot teach on the others: of those nothing can be said
+    /// to have never been seen.
+    fn watching_axes(&mut self, environment: &str, axes: &[SeenAxis], at: Timestamp);
 
     /// Remembers a contact.
     fn record(&mut self, fact: &Fact<'_>, how: How);

@@ -11,7 +11,7 @@ use tw_model::Timestamp;
 use crate::delta::Delta;
 use crate::error::StoreError;
 use crate::export::write_record;
-use crate::key::StoredKey;
+use crate::key::{SeenAxis, StoredKey};
 use crate::layer::Layer;
 use crate::list::Record;
 use crate::memory::Memory;
@@ -109,8 +109,8 @@ impl Seen for Overlay {
 }
 
 impl Memory for Overlay {
-    fn watching(&mut self, environment: &str, at: Timestamp) {
-        self.layer.watching(environment, at);
+    fn watching_axes(&mut self, environment: &str, axes: &[SeenAxis], at: Timestamp) {
+        self.layer.watching(environment, axes, at);
     }
 
     fn record(&mut self, fact: &Fact<'_>, how: How) {

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use tw_detect::Knowledge;
-use tw_model::Timestamp;
+use tw_model::{Timestamp, Via};
 
 use crate::days::{Days, Stretch};
 use crate::options::Rules;
@@ -61,6 +61,9 @@ impl How {
     }
 }
 
+/// Bits of what contacts were seen in.
+const IN_PACKETS: u8 = 32;
+const IN_RECORDS: u8 = 64;
 /// Bit of a thing that stands in a finding of medium or above.
 const IN_FINDING: u8 = 16;
 /// Bits that make a thing known because the operator said so.
@@ -69,7 +72,7 @@ const TOLD: u8 = 2 | 4 | 8;
 const TOLD_FOR_ALL: u8 = 4 | 8;
 /// Bits that make a baseline.
 pub(crate) const BASELINE: u8 = 2 | 4;
-const ALL_MARKS: u8 = 31;
+const ALL_MARKS: u8 = 127;
 
 /// One remembered thing in one scope.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -97,14 +100,14 @@ impl Row {
     }
 
     /// Adds a contact without allocating on a day that is already in.
-    pub(crate) fn touch(&mut self, at: Timestamp, by: IpAddr, how: How) {
+    pub(crate) fn touch(&mut self, at: Timestamp, by: IpAddr, how: How, via: Via) {
         self.earlier_first(Some(at), Some(by));
         self.last_seen = self.last_seen.max(Some(at));
         if how != How::Observed {
             self.told_at = self.told_at.max(Some(at));
         }
         self.days.insert(day(at));
-        self.marks |= how.bit();
+        self.marks |= how.bit() | via_bit(via);
     }
 
     /// Takes all that another row of the same thing knows.
@@ -141,6 +144,16 @@ impl Row {
     /// In which ways it came into the store.
     pub(crate) fn how(&self) -> impl Iterator<Item = How> + '_ {
         How::ALL.into_iter().filter(|how| self.marks & how.bit() != 0)
+    }
+
+    /// In what contacts were seen; nothing for rows that were made before this was noted.
+    pub(crate) fn via(&self) -> impl Iterator<Item = Via> + '_ {
+        VIAS.into_iter().filter(|via| self.marks & via_bit(*via) != 0)
+    }
+
+    /// Contacts were seen in this.
+    pub(crate) const fn add_via(&mut self, via: Via) {
+        self.marks |= via_bit(via);
     }
 
     /// Whether it stands in a finding of medium or above.
@@ -207,6 +220,24 @@ impl Row {
                 (start, None, start.plus(DAY))
             }
         }
+    }
+}
+
+/// In the order in which they are told.
+pub(crate) const VIAS: [Via; 2] = [Via::Packets, Via::Netflow];
+
+const fn via_bit(via: Via) -> u8 {
+    match via {
+        Via::Packets => IN_PACKETS,
+        Via::Netflow => IN_RECORDS,
+    }
+}
+
+/// The word used in exports.
+pub(crate) const fn via_word(via: Via) -> &'static str {
+    match via {
+        Via::Packets => "packets",
+        Via::Netflow => "netflow",
     }
 }
 

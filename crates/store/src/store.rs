@@ -13,6 +13,7 @@ use crate::delta::Delta;
 use crate::disk::Disk;
 use crate::error::StoreError;
 use crate::filter::{Filters, Shard, ShardFile};
+use crate::key::SeenAxis;
 use crate::layer::Layer;
 use crate::lock::WriterLock;
 use crate::memory::Memory;
@@ -158,8 +159,8 @@ impl Seen for Store {
 }
 
 impl Memory for Store {
-    fn watching(&mut self, environment: &str, at: Timestamp) {
-        self.layer.watching(environment, at);
+    fn watching_axes(&mut self, environment: &str, axes: &[SeenAxis], at: Timestamp) {
+        self.layer.watching(environment, axes, at);
     }
 
     /// Commits by itself when `pending_limit` rows wait. If that fails it is counted and tried
@@ -185,8 +186,8 @@ impl Seen for Reader {
 /// What is recorded waits for the `Store`'s next commit; beyond twice its `pending_limit` it is
 /// dropped and counted.
 impl Memory for Reader {
-    fn watching(&mut self, environment: &str, at: Timestamp) {
-        self.layer.watching(environment, at);
+    fn watching_axes(&mut self, environment: &str, axes: &[SeenAxis], at: Timestamp) {
+        self.layer.watching(environment, axes, at);
     }
 
     fn record(&mut self, fact: &Fact<'_>, how: How) {

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use tw_detect::{Fact, Key};
-use tw_model::Timestamp;
+use tw_model::{Timestamp, Via};
 
 /// A small seeded generator (xorshift64*), so that a failure can be repeated.
 pub(crate) struct Random(u64);
@@ -43,5 +43,5 @@ pub(crate) fn ip(text: &str) -> IpAddr {
 
 /// A contact of 10.0.0.5 in the environment `default`.
 pub(crate) fn fact(key: Key<'_>, at: Timestamp) -> Fact<'_> {
-    Fact { environment: "default", host: ip(HOST), key, at }
+    Fact { environment: "default", host: ip(HOST), key, at, via: Via::Packets }
 }

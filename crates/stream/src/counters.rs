@@ -31,6 +31,10 @@ pub struct Counters {
     pub overlap_conflicts: u64,
     /// Holes given up because out-of-order data reached a limit.
     pub reassembly_limits: u64,
+    /// TCP segments that their receiver may never have taken: set aside until it acknowledges them.
+    pub segments_doubted: u64,
+    /// Urgent bytes left out, which are no part of the stream.
+    pub urgent_bytes: u64,
     /// RSTs ignored because they were far outside of the window.
     pub resets_ignored: u64,
     /// Other TCP segments ignored because they were far outside of the window.

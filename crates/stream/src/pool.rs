@@ -279,6 +279,7 @@ mod tests {
             seq: 0,
             ack: 0,
             flags: TcpFlags(TcpFlags::SYN),
+            header: &[],
             payload: &[],
             payload_len: 0,
         };
@@ -292,6 +293,7 @@ mod tests {
             ip_len: 40,
             ip_id: 0,
             hop_limit: 64,
+            overlapped: false,
             transport: Transport::Tcp(tcp),
         };
         let to = Addressed::of(&packet);
@@ -323,7 +325,7 @@ mod tests {
 
     #[test]
     fn idle_flow_is_small() {
-        assert!(size_of::<Option<Entry<()>>>() <= 624);
+        assert!(size_of::<Option<Entry<()>>>() <= 656);
     }
 
     #[test]

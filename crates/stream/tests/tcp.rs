@@ -2,7 +2,9 @@
 
 mod support;
 
-use support::{ACK, FIN, RST, Raw, Run, SYN, TO_OPENER, TO_RESPONDER, Told, down, handshake, up};
+use support::{
+    ACK, FIN, RST, Raw, Run, SYN, TO_OPENER, TO_RESPONDER, Told, URG, down, handshake, up,
+};
 use tw_model::{AnomalyKind, ConnectionState, Opener, RecordNumber};
 use tw_stream::{CloseReason, Interest, Limits};
 
@@ -94,17 +96,48 @@ fn partial_overlap_gives_each_byte_once() {
     assert_eq!(run.table.counters().overlap_conflicts, 0);
 }
 
+/// Linux, `tcp_data_queue_ofo`: of bytes that wait for others, those of the segment that begins first;
+/// of two that begin together, of the longer.
 #[test]
-fn overlap_with_other_bytes_keeps_the_first_and_says_so() {
-    let mut run = connected();
-    run.push(&[
-        up(3, ACK, 104, 501, b"EVIL"),
-        up(4, ACK, 104, 501, b"good"),
-        up(5, ACK, 101, 501, b"abcgood"),
-    ]);
-    assert_eq!(run.bytes(TO_RESPONDER), b"abcEVIL");
-    assert_eq!(run.count(&Told::Anomaly(AnomalyKind::TcpOverlapConflict)), 2);
-    assert_eq!(run.table.counters().overlap_conflicts, 2);
+fn overlap_with_other_bytes_keeps_what_linux_keeps_and_says_so() {
+    let told = |segments: &[(u32, &[u8])]| {
+        let mut run = connected();
+        for (seq, bytes) in segments {
+            run.push(&[up(3, ACK, *seq, 501, bytes)]);
+        }
+        let conflicts = run.table.counters().overlap_conflicts;
+        assert!(run.count(&Told::Anomaly(AnomalyKind::TcpOverlapConflict)) > 0);
+        (String::from_utf8(run.bytes(TO_RESPONDER)).unwrap(), conflicts)
+    };
+    let twice = told(&[(104, b"EVIL"), (104, b"good"), (101, b"abc")]);
+    assert_eq!(twice, ("abcEVIL".into(), 1), "one as long: the first");
+    let longer = told(&[(104, b"EVIL"), (104, b"goods"), (101, b"abc")]);
+    assert_eq!(longer, ("abcgoods".into(), 1));
+    let earlier = told(&[(104, b"EVIL"), (103, b"xgo"), (101, b"ab")]);
+    assert_eq!(earlier, ("abxgoIL".into(), 1));
+    let later = told(&[(103, b"xEVIL"), (105, b"good"), (101, b"ab")]);
+    assert_eq!(later, ("abxEVILd".into(), 1));
+    let in_order = told(&[(104, b"EVIL"), (101, b"abcgo")]);
+    assert_eq!(in_order, ("abcgoIL".into(), 1));
+    let in_order = told(&[(103, b"XX"), (105, b"YY"), (101, b"abcdefg")]);
+    assert_eq!(in_order, ("abcdefg".into(), 1));
+}
+
+/// RFC 6093 §2, §3.1: the byte before the urgent pointer is read apart from the stream.
+#[test]
+fn an_urgent_byte_is_no_part_of_the_stream() {
+    let mut run = Run::of(&handshake());
+    let urgent = |seq, bytes: &[u8], pointer: u16| {
+        let mut raw = up(3, ACK | URG, seq, 501, bytes).summed(true);
+        raw.header[18..20].copy_from_slice(&pointer.to_be_bytes());
+        raw
+    };
+    run.push(&[urgent(101, b"POST /buXild", 9), urgent(117, b"1!", 2), urgent(113, b" x=?", 0)]);
+    assert_eq!(run.bytes(TO_RESPONDER), b"POST /build x=?1");
+    assert_eq!(run.table.counters().urgent_bytes, 2);
+    run.finish();
+    assert_eq!(run.flow().payload_bytes, [18, 0]);
+    assert!(run.gaps().is_empty());
 }
 
 #[test]

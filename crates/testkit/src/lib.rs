@@ -17,6 +17,6 @@ mod rewrite;
 pub use archive::{gzip_stored, tar};
 pub use conversation::{Conversation, conversation, dns_exchange};
 pub use docker::{BuildRequest, daemon_answer, http_request};
-pub use packet::{FIN, Packet, RST, SYN, ethernet, tcp_packet, udp_packet};
+pub use packet::{FIN, Packet, RST, SYN, ethernet, tcp_packet, udp_packet, with_checksums};
 pub use pcap::{PcapWriter, Records, to_pcap};
 pub use rewrite::Rewrite;

@@ -86,6 +86,15 @@ fn frame(source: SocketAddrV4, destination: SocketAddrV4, protocol: u8, payload:
     ethernet(source, destination, &packet)
 }
 
+/// Makes the checksums of an Ethernet frame with IPv4 anew, and with them a changed packet whole.
+///
+/// # Panics
+/// Where the frame is too short for that.
+pub fn with_checksums(frame: &mut [u8]) {
+    let (_, ipv4) = frame.split_at_mut(14);
+    checksums(ipv4);
+}
+
 /// Makes the header checksum of an IPv4 packet without options and that of the TCP or UDP in it.
 pub(crate) fn checksums(ipv4: &mut [u8]) {
     let (header, payload) = ipv4.split_at_mut(20);

@@ -3,23 +3,24 @@
 //!
 //! This is what `replay`, `learn`, `dissect`, the benches and the fuzz targets run.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 
-use tw_detect::ShapeMeter;
+use tw_detect::{ExporterList, ShapeMeter};
 use tw_docker::{Api, ConnFacts};
 use tw_model::{
     Anomaly, AppProtocol, Connection, DestinationName, Direction, Endpoint, Evidence, MacAddress,
     NameOrigin, Observation, ObservationBody, Opener, Protocol, ProxyKind, Secrets, TlsHello,
     TlsShape, Via,
 };
-use tw_netflow::{Collector, Datagram, Told, looks_like_export};
+use tw_netflow::{Collector, Datagram, looks_like_export};
 use tw_proto::{Event, HttpEventKind, KeyLog, KeyLogCounters, Reader, TlsRecord};
 use tw_stream::{CloseReason, Flow, Interest, StreamEvent, Table};
-use tw_wire::{Decoded, Decoder, Frame};
+use tw_wire::{Decoded, Decoder, Frame, LinkType};
 
 use self::held::{Held, Parked};
 
+mod exports;
 mod held;
 
 /// Names kept with one connection.
@@ -42,6 +43,8 @@ pub struct Limits {
     pub netflow: tw_netflow::Limits,
     /// Ports that a Docker API is expected on; the shape of TLS there is measured.
     pub docker_ports: DockerPorts,
+    /// Whose flow records are taken.
+    pub exporters: ExporterList,
 }
 
 /// Ports that a Docker API is expected on.
@@ -71,6 +74,10 @@ pub struct Counters {
     pub docker: tw_docker::Counters,
     /// Of the flow collector.
     pub netflow: tw_netflow::Counters,
+    /// Export datagrams of exporters that are not on the list.
+    pub unlisted_datagrams: u64,
+    /// Who sent those, as far as there was room, with how many.
+    pub unlisted_exporters: BTreeMap<IpAddr, u64>,
     /// Of the TLS key log.
     pub keys: KeyLogCounters,
     /// TLS connections that were given up waiting for their secrets, for want of room.
@@ -107,6 +114,11 @@ pub struct Engine {
 struct Rest {
     api: Api,
     collector: Collector,
+    exporters: ExporterList,
+    unlisted_datagrams: u64,
+    unlisted_exporters: BTreeMap<IpAddr, u64>,
+    /// Is every flow record told, and not only what they add up to?
+    records_wanted: bool,
     limits: tw_proto::Limits,
     hosts: HashSet<IpAddr>,
     host_macs: HashSet<MacAddress>,
@@ -133,6 +145,10 @@ impl Engine {
             rest: Rest {
                 api: Api::new(limits.docker, secrets),
                 collector: Collector::new(limits.netflow),
+                exporters: limits.exporters,
+                unlisted_datagrams: 0,
+                unlisted_exporters: BTreeMap::new(),
+                records_wanted: true,
                 limits: limits.proto,
                 hosts: HashSet::new(),
                 host_macs: HashSet::new(),
@@ -156,6 +172,10 @@ impl Engine {
         *frames += 1;
         *bytes += frame.bytes.len() as u64;
         rest.unpark(sink);
+        if frame.link == LinkType::IPFIX_MESSAGE {
+            rest.message(frame, sink);
+            return;
+        }
         decoder.push(frame, &mut |decoded| match decoded {
             Decoded::Packet(packet) => {
                 table.push(&packet, &mut |flow, at, event| rest.on_event(flow, at, event, sink));
@@ -178,12 +198,17 @@ impl Engine {
         self.rest.await_keys = true;
     }
 
+    /// From here on single flow records are not told, only connections.
+    pub const fn without_records(&mut self) {
+        self.rest.records_wanted = false;
+    }
+
     /// End of input: everything that is still open is told.
     pub fn finish(&mut self, sink: &mut dyn FnMut(Observation)) {
         let Self { table, rest, .. } = self;
         table.finish(&mut |flow, at, event| rest.on_event(flow, at, event, sink));
         rest.unpark_all(sink);
-        rest.collector.finish(&mut |told| sink(collected(told)));
+        rest.finish_exports(sink);
         rest.api.finish(sink);
     }
 
@@ -198,6 +223,8 @@ impl Engine {
             stream: self.table.counters(),
             docker: self.rest.api.counters(),
             netflow: self.rest.collector.counters(),
+            unlisted_datagrams: self.rest.unlisted_datagrams,
+            unlisted_exporters: self.rest.unlisted_exporters.clone(),
             keys: self.rest.keys.counters(),
             keys_not_awaited: self.rest.keys_not_awaited,
         }
@@ -358,8 +385,10 @@ impl Rest {
             Direction::ToResponder => flow.opener,
             Direction::ToOpener => flow.responder,
         };
-        let datagram = Datagram { exporter, bytes, evidence: at };
-        self.collector.push(&datagram, &mut |told| sink(collected(told)));
+        // Nobody sends from an address that stands for a file.
+        if !tw_detect::is_file(exporter.ip.to_canonical()) {
+            self.export(&Datagram { exporter, bytes, evidence: at }, sink);
+        }
     }
 
     fn reader(&self, flow: &Flow<Tracked>) -> Reader {
@@ -408,6 +437,10 @@ impl Rest {
                 sink(observed(at, flow.user.first, ObservationBody::Tls(hello)));
             }
             Event::TlsRecord(record) => measure(flow, at, record, sink),
+            Event::ClientAuth(mut auth) => {
+                auth.tag = flow.tag;
+                sink(observed(at, flow.user.first, ObservationBody::ClientAuth(auth)));
+            }
             Event::Dns(mut answer) => {
                 answer.tag = flow.tag;
                 sink(observed(at, None, ObservationBody::NameAnswer(answer)));
@@ -427,7 +460,8 @@ impl Rest {
     fn shape(&self, flow: &Flow<Tracked>, hello: &TlsHello) -> Option<Box<ShapeMeter>> {
         let TlsHello { client, server, ja4, .. } = hello;
         let meter = || ShapeMeter::new(flow.id, *client, *server, flow.tag, Some(ja4.clone()));
-        self.docker_ports.0.contains(&server.port).then(|| Box::new(meter()))
+        let told = !hello.quic && self.docker_ports.0.contains(&server.port);
+        told.then(|| Box::new(meter()))
     }
 
     fn facts(&self, flow: &Flow<Tracked>, tls: bool) -> ConnFacts {
@@ -541,22 +575,6 @@ fn observed(at: Evidence, first: Option<Evidence>, body: ObservationBody) -> Obs
         evidence.push(at);
     }
     Observation { at: at.timestamp, evidence, body }
-}
-
-/// What the collector tells, as an observation.
-fn collected(told: Told<'_>) -> Observation {
-    match told {
-        Told::Record(record, place) => Observation {
-            at: place.timestamp,
-            evidence: vec![place],
-            body: ObservationBody::FlowRecord(Box::new(*record)),
-        },
-        Told::Connection(connection, evidence) => Observation {
-            at: connection.last,
-            evidence,
-            body: ObservationBody::Connection(*connection),
-        },
-    }
 }
 
 fn note_host(

@@ -3,9 +3,12 @@
 
 use std::collections::HashMap;
 
-use tw_detect::{Detector, Learner};
-use tw_model::{Anomaly, Evidence, Observation, ObservationBody, Secrets, SourceId, Timestamp};
-use tw_store::{How, Memory};
+use tw_detect::{Detector, Learner, Reviewed};
+use tw_model::{
+    Anomaly, AppProtocol, Evidence, Observation, ObservationBody, Secrets, SourceId, Timestamp, Via,
+};
+use tw_netflow::{Datagram, NotAState};
+use tw_store::{How, Memory, SeenAxis};
 use tw_wire::Frame;
 
 use crate::engine::{Counters, DockerPorts, Engine, Limits};
@@ -34,7 +37,8 @@ struct Rest<M> {
     memory: M,
     how: How,
     settings: Settings,
-    watched: HashMap<String, Timestamp>,
+    /// When it was noted last that an environment is watched: on all axes, and on those of records.
+    watched: HashMap<String, [Option<Timestamp>; 2]>,
     anomalies: Vec<Told<Anomaly>>,
 }
 
@@ -43,8 +47,10 @@ impl<M: Memory> Pipeline<M> {
     pub(crate) fn new(settings: Settings, memory: M, how: How, secrets: Secrets) -> Self {
         let detector = Detector::new(settings.policy.clone(), settings.environments.clone());
         let docker_ports = DockerPorts(settings.policy.docker_ports.clone());
-        let limits = Limits { docker_ports, ..Limits::default() };
-        let learner = Learner::new(settings.environments.clone());
+        let exporters = settings.environments.exporters().clone();
+        let limits = Limits { docker_ports, exporters, ..Limits::default() };
+        let learner = Learner::new(settings.environments.clone())
+            .with_docker_ports(settings.policy.docker_ports.clone());
         Self {
             engine: Engine::new(limits, secrets),
             rest: Rest {
@@ -88,6 +94,59 @@ impl<M: Memory> Pipeline<M> {
         self.engine.await_keys();
     }
 
+    /// Takes one export datagram that came on a socket.
+    pub(crate) fn export(&mut self, datagram: &Datagram<'_>) {
+        let Self { engine, rest, .. } = self;
+        engine.export(datagram, &mut |observation| rest.observe(&observation, &mut |_, _| {}));
+    }
+
+    /// Time passed by the collector's clock.
+    pub(crate) fn advance(&mut self, now: Timestamp) {
+        let Self { engine, rest, .. } = self;
+        engine.advance(now, &mut |observation| rest.observe(&observation, &mut |_, _| {}));
+    }
+
+    /// Takes back what was saved of flow records.
+    pub(crate) fn restore_exports(&mut self, saved: &[u8]) -> Result<(), NotAState> {
+        let Self { engine, rest, .. } = self;
+        engine.restore_exports(saved, &mut |seen| rest.observe(&seen, &mut |_, _| {}))
+    }
+
+    /// Everything that is still open is told; the run may go on to [`Self::review`], but not to more
+    /// input.
+    pub(crate) fn end_of_input(&mut self) {
+        let Self { engine, rest, .. } = self;
+        engine.finish(&mut |observation| rest.observe(&observation, &mut |_, _| {}));
+    }
+
+    /// How things stand.
+    pub(crate) fn review(&mut self) -> Vec<Reviewed> {
+        let Rest { detector, memory, .. } = &mut self.rest;
+        detector.review(memory)
+    }
+
+    pub(crate) const fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    pub(crate) const fn engine_mut(&mut self) -> &mut Engine {
+        &mut self.engine
+    }
+
+    pub(crate) const fn memory(&mut self) -> &mut M {
+        &mut self.rest.memory
+    }
+
+    /// Gives the memory back; nothing more is told.
+    pub(crate) fn into_memory(self) -> M {
+        self.rest.memory
+    }
+
+    /// What the detector counted.
+    pub(crate) fn detector_counters(&self) -> tw_detect::Counters {
+        self.rest.detector.counters()
+    }
+
     /// End of input: the case, and the memory back.
     pub(crate) fn finish(mut self, each: &mut dyn FnMut(&str, &Observation)) -> Outcome<M> {
         let Self { engine, rest, .. } = &mut self;
@@ -126,7 +185,9 @@ impl<M: Memory> Rest<M> {
         let Self { detector, learner, memory, how, settings, watched, anomalies } = self;
         if let Some((ip, tag)) = owner(observation) {
             let environment = settings.environments.of(ip, tag);
-            watch(watched, memory, environment, observation.at);
+            if let Some(axes) = watched_by(observation, learner) {
+                watch(watched, memory, environment, axes, observation.at);
+            }
             each(environment, observation);
         } else {
             each("", observation);
@@ -155,6 +216,7 @@ fn owner(observation: &Observation) -> Option<(std::net::IpAddr, tw_model::Netwo
         ObservationBody::Container(event) => Some((event.daemon.ip, event.tag)),
         ObservationBody::Registry(action) => Some((action.docker_host, action.tag)),
         ObservationBody::TlsShape(shape) => Some((shape.server.ip, shape.tag)),
+        ObservationBody::ClientAuth(auth) => Some((auth.server.ip, auth.tag)),
         ObservationBody::Connection(connection) => Some((connection.opener.ip, connection.tag)),
         ObservationBody::Http(_)
         | ObservationBody::NameAnswer(_)
@@ -164,15 +226,35 @@ fn owner(observation: &Observation) -> Option<(std::net::IpAddr, tw_model::Netwo
     }
 }
 
+/// The axes on which what shows this could teach: only there what was never seen is new. Flow records
+/// have no names, registries or builders, those that may not teach have nothing, and what carries
+/// records is none of the traffic that they tell of.
+fn watched_by(observation: &Observation, learner: &Learner) -> Option<&'static [SeenAxis]> {
+    let ObservationBody::Connection(c) = &observation.body else { return Some(&SeenAxis::ALL) };
+    match c.via {
+        Via::Packets => (c.app != Some(AppProtocol::Netflow)).then_some(&SeenAxis::ALL),
+        Via::Netflow => learner.may_learn_of(c).then_some(&IN_RECORDS),
+    }
+}
+
+/// Axes on which flow records teach.
+const IN_RECORDS: [SeenAxis; 2] = [SeenAxis::Address, SeenAxis::Caller];
+
 fn watch<M: Memory>(
-    watched: &mut HashMap<String, Timestamp>,
+    watched: &mut HashMap<String, [Option<Timestamp>; 2]>,
     memory: &mut M,
     environment: &str,
+    axes: &[SeenAxis],
     at: Timestamp,
 ) {
-    let due = watched.get(environment).is_none_or(|last| at.since(*last) >= WATCH_EVERY);
-    if due {
-        watched.insert(environment.to_owned(), at);
-        memory.watching(environment, at);
+    let kind = usize::from(axes.len() < SeenAxis::ALL.len());
+    let noted = watched.get(environment).and_then(|noted| noted.get(kind).copied().flatten());
+    if noted.is_some_and(|last| at.since(last) < WATCH_EVERY) {
+        return;
+    }
+    memory.watching_axes(environment, axes, at);
+    let noted = watched.entry(environment.to_owned()).or_default();
+    if let Some(noted) = noted.get_mut(kind) {
+        *noted = Some(at);
     }
 }

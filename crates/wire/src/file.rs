@@ -1,4 +1,4 @@
-//! Frames of pcap and pcapng files, from anything that can be read.
+//! Frames of pcap and pcapng files, and messages of IPFIX files, from anything that can be read.
 //!
 //! A [`Reader`] holds one buffer, of which the frames are slices: nothing is allocated for a frame, and
 //! a length in the file never sizes an allocation before as many bytes have been read. What comes
@@ -6,6 +6,7 @@
 
 mod buffer;
 mod error;
+mod ipfix;
 mod pcap;
 mod pcapng;
 #[cfg(test)]
@@ -55,6 +56,7 @@ enum Step {
 enum Format {
     Pcap(Pcap),
     Pcapng(Pcapng),
+    Ipfix,
 }
 
 /// Reads the frames of one capture file.
@@ -108,6 +110,7 @@ impl<R: Read> Reader<R> {
             let step = match &mut self.format {
                 Format::Pcap(pcap) => pcap.step(&mut self.buffer),
                 Format::Pcapng(pcapng) => pcapng.step(&mut self.buffer, &mut self.number),
+                Format::Ipfix => ipfix::step(&mut self.buffer),
             };
             match step {
                 Ok(Step::Frame(record)) => {
@@ -157,7 +160,7 @@ impl<R: Read> Reader<R> {
     /// that they are for.
     pub fn take_secrets(&mut self) -> Vec<Vec<u8>> {
         match &mut self.format {
-            Format::Pcap(_) => Vec::new(),
+            Format::Pcap(_) | Format::Ipfix => Vec::new(),
             Format::Pcapng(pcapng) => pcapng.take_secrets(),
         }
     }
@@ -170,6 +173,9 @@ fn recognise<R: Read>(buffer: &mut Buffer<R>) -> Result<Format, OpenError> {
     }
     if Pcapng::recognise(buffer.bytes())? {
         return Ok(Format::Pcapng(Pcapng::default()));
+    }
+    if ipfix::recognise(buffer.bytes()) {
+        return Ok(Format::Ipfix);
     }
     Err(OpenError::NotACapture { looks_like: looks_like(buffer.bytes()) })
 }

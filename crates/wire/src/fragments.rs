@@ -1,6 +1,6 @@
 //! Puts IP datagrams together from their fragments (RFC 791 §3.2, RFC 8200 §4.5).
 //!
-//! The first bytes win where fragments overlap. Everything held is bounded by
+//! The first bytes win where fragments overlap, and the datagram says that they did. Everything held is bounded by
 //! [`Limits`]: datagrams in all, datagrams from one source, and bytes; the oldest go first. Packet time
 //! alone lets them expire.
 

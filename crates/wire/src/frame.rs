@@ -6,6 +6,12 @@ use tw_model::{Evidence, SourceId, Timestamp};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkType(pub u16);
 
+impl LinkType {
+    /// Not a link type but a whole IPFIX message, as IPFIX files have them (RFC 5655). The number is
+    /// none that captures are made with.
+    pub const IPFIX_MESSAGE: Self = Self(0xff10);
+}
+
 /// One captured frame.
 #[derive(Clone, Copy, Debug)]
 pub struct Frame<'a> {

@@ -33,6 +33,7 @@ pub(crate) fn v4(walk: &mut Walk<'_>) -> Result<Layer, Reject> {
         len: walk.rest.wire,
         id: u16::from_be_bytes([head[4], head[5]]),
         hop_limit: head[8],
+        overlapped: false,
     };
     walk.rest.skip(header_len).ok_or(Reject::IpMalformed)?;
     let flags_and_offset = u16::from_be_bytes([head[6], head[7]]);
@@ -66,6 +67,7 @@ pub(crate) fn v6(walk: &mut Walk<'_>) -> Result<Layer, Reject> {
         len: walk.rest.wire,
         id: 0,
         hop_limit: head[7],
+        overlapped: false,
     };
     walk.rest.skip(40).ok_or(Reject::IpMalformed)?;
     Ok(Layer::IpPayload(head[6]))

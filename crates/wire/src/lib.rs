@@ -15,6 +15,7 @@
     )
 )]
 
+mod checksum;
 mod counters;
 mod cut;
 mod decoder;
@@ -30,6 +31,7 @@ mod transport;
 mod tunnel;
 mod walk;
 
+pub use checksum::Checksum;
 pub use counters::Counters;
 pub use decoder::{Decoded, Decoder};
 pub use frame::{Frame, LinkType};

@@ -17,6 +17,8 @@ impl TcpFlags {
     pub const RST: u8 = 0x04;
     /// ACK.
     pub const ACK: u8 = 0x10;
+    /// URG.
+    pub const URG: u8 = 0x20;
 
     /// Are all bits of `mask` set?
     #[must_use]
@@ -38,11 +40,24 @@ pub struct TcpSegment<'a> {
     pub ack: u32,
     /// Flags.
     pub flags: TcpFlags,
+    /// The header as captured, options included.
+    pub header: &'a [u8],
     /// Payload bytes that were captured.
     pub payload: &'a [u8],
     /// Payload bytes on the wire by the IP length (at least `payload.len()`); the rest was cut off
     /// by the snap length.
     pub payload_len: u32,
+}
+
+impl TcpSegment<'_> {
+    /// How many bytes behind the first the urgent byte is. By the urgent pointer as systems read it: it
+    /// points behind that byte (RFC 6093 §3.1).
+    #[must_use]
+    pub fn urgent(&self) -> Option<u16> {
+        let pointer: [u8; 2] = self.header.get(18..20)?.try_into().ok()?;
+        let urgent = self.flags.has(TcpFlags::URG);
+        urgent.then(|| u16::from_be_bytes(pointer).checked_sub(1)).flatten()
+    }
 }
 
 /// A UDP datagram.
@@ -94,6 +109,9 @@ pub struct Packet<'a> {
     pub ip_id: u16,
     /// Innermost hop limit, for telling the same packet mirrored before and behind a router.
     pub hop_limit: u8,
+    /// Put together of fragments that overlap in part, or contradict each other about its end: Linux and
+    /// RFC 8200 §4.5 drop such a packet, other systems do not.
+    pub overlapped: bool,
     /// What it carries.
     pub transport: Transport<'a>,
 }

@@ -29,6 +29,7 @@ pub(crate) fn packet<'a>(walk: &mut Walk<'a>, protocol: u8) -> Packet<'a> {
         ip_len: header.len,
         ip_id: header.id,
         hop_limit: header.hop_limit,
+        overlapped: header.overlapped,
         transport,
     }
 }
@@ -40,13 +41,16 @@ fn tcp(mut rest: Cut<'_>) -> Result<Option<TcpSegment<'_>>, Malformed> {
     if header_len < 20 {
         return Err(Malformed);
     }
+    let from_header = rest.bytes;
     rest.skip(header_len).ok_or(Malformed)?;
+    let header_bytes = from_header.len() - rest.bytes.len();
     Ok(Some(TcpSegment {
         src_port: u16::from_be_bytes([head[0], head[1]]),
         dst_port: u16::from_be_bytes([head[2], head[3]]),
         seq: u32::from_be_bytes([head[4], head[5], head[6], head[7]]),
         ack: u32::from_be_bytes([head[8], head[9], head[10], head[11]]),
         flags: TcpFlags(head[13]),
+        header: from_header.get(..header_bytes).unwrap_or_default(),
         payload: rest.bytes,
         payload_len: rest.wire,
     }))

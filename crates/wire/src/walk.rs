@@ -65,6 +65,8 @@ pub(crate) struct IpHeader {
     /// IPv4 identification.
     pub(crate) id: u16,
     pub(crate) hop_limit: u8,
+    /// Put together of fragments that overlap.
+    pub(crate) overlapped: bool,
 }
 
 impl IpHeader {
@@ -75,6 +77,7 @@ impl IpHeader {
         len: 0,
         id: 0,
         hop_limit: 0,
+        overlapped: false,
     };
 }
 

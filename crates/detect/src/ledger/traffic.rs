@@ -12,6 +12,7 @@ use super::{Held, Inquiry, Ledger, stretch, upsert};
 use crate::Key;
 use crate::destination::has_carried;
 use crate::environment::{EnvironmentId, Environments};
+use crate::freshness::{Level, level};
 use crate::host::{HostAddress, is_unicast};
 use crate::names::{NameRecord, host_of, names_of, normalised, tenant_of};
 use crate::policy::Policy;
@@ -31,7 +32,7 @@ impl Ledger {
             return;
         }
         let (environment, host) = self.judged_for(c.opener.ip, c.tag, inquiry.environments);
-        let sighting = sighting(&mut self.recent, &mut self.held, c.id);
+        let sighting = sighting([&mut self.recent, &mut self.held, &mut self.late], c.id);
         sighting.environment = Some(environment);
         let other = |known: &Connection| known.responder.ip != c.responder.ip;
         let turned = sighting.connection.as_ref().is_some_and(other);
@@ -136,7 +137,7 @@ impl Ledger {
         let known = self.recent.get(&x.flow).or_else(|| self.held.get(&x.flow));
         let tag = known.and_then(|s| s.connection.as_ref()).map(|c| c.tag).unwrap_or_default();
         let (environment, host) = self.judged_for(x.client.ip, tag, inquiry.environments);
-        let sighting = sighting(&mut self.recent, &mut self.held, x.flow);
+        let sighting = sighting([&mut self.recent, &mut self.held, &mut self.late], x.flow);
         if let Some(known) = sighting.exchanges.get_mut(&x.index) {
             known.update(Exchange::new(x, evidence));
             return;
@@ -206,7 +207,7 @@ impl Ledger {
         let known = self.recent.get(&hello.flow).or_else(|| self.held.get(&hello.flow));
         let tag = known.and_then(|s| s.connection.as_ref()).map(|c| c.tag).unwrap_or_default();
         let (environment, host) = self.judged_for(hello.client.ip, tag, inquiry.environments);
-        let sighting = sighting(&mut self.recent, &mut self.held, hello.flow);
+        let sighting = sighting([&mut self.recent, &mut self.held, &mut self.late], hello.flow);
         if sighting.sni.is_none() {
             let server = hello.server.ip;
             let asked = inquiry.name(environment, host, name, NameOrigin::Sni, server, at);
@@ -216,17 +217,59 @@ impl Ledger {
 
     /// Keeps the table of recent connections within its limit: what lies in a window of its docker
     /// host is held longer, the rest is forgotten, oldest first.
-    pub(super) fn forget(&mut self, policy: &Policy) {
+    pub(super) fn forget(&mut self, policy: &Policy, environments: &Environments) {
         while self.recent.len() > policy.limits.recent_connections {
             let Some((id, sighting)) = self.recent.pop_first() else { return };
+            let Some(sighting) = self.keep_inbound(id, sighting, policy) else { continue };
             if !self.is_in_a_window(&sighting) {
-                self.counters.connections_forgotten += 1;
+                if is_worth_waiting_for(&sighting, environments) {
+                    self.late.insert(id, sighting);
+                } else {
+                    self.counters.connections_forgotten += 1;
+                }
             } else if self.held.len() < policy.limits.held_connections {
                 self.held.insert(id, sighting);
             } else {
                 self.counters.connections_lost += 1;
             }
         }
+        while self.late.len() > policy.limits.late_connections {
+            self.late.pop_first();
+            self.counters.late_lost += 1;
+        }
+    }
+
+    /// Keeps a connection to a daemon's host apart, so that a flood of them pushes no download out;
+    /// gives back what is none.
+    fn keep_inbound(
+        &mut self,
+        id: FlowId,
+        sighting: Box<Sighting>,
+        policy: &Policy,
+    ) -> Option<Box<Sighting>> {
+        let inbound = |c: &&Connection| {
+            let (from, to) = (c.opener.ip.to_canonical(), c.responder.ip.to_canonical());
+            self.daemon_ips.contains(&to) && !self.daemon_ips.contains(&from)
+        };
+        let Some(c) = sighting.connection.as_ref().filter(inbound) else { return Some(sighting) };
+        let (to, first) = (c.responder.ip.to_canonical(), c.first);
+        let limit = policy.limits.inbound_connections;
+        let room = self.inbound_ports.len() < limit;
+        match self.inbound_ports.get_mut(&(to, c.responder.port)) {
+            Some((from, until)) => (*from, *until) = ((*from).min(first), (*until).max(first)),
+            None if room => {
+                self.inbound_ports.insert((to, c.responder.port), (first, first));
+            }
+            None => self.counters.inbound_lost += 1,
+        }
+        if !self.watched.contains(&(to, stretch(first))) {
+            self.counters.connections_forgotten += 1;
+        } else if self.inbound.len() < limit {
+            self.inbound.insert(id, sighting);
+        } else {
+            self.counters.inbound_lost += 1;
+        }
+        None
     }
 
     fn is_in_a_window(&self, sighting: &Sighting) -> bool {
@@ -242,16 +285,28 @@ fn environment_of_daemon(c: &Connection, inquiry: &Inquiry<'_>) -> EnvironmentId
     inquiry.environments.id_of(c.responder.ip.to_canonical(), c.tag)
 }
 
+type Table = BTreeMap<FlowId, Box<Sighting>>;
+
 /// The connection where it stands, or a new one among the recent.
-fn sighting<'a>(
-    recent: &'a mut BTreeMap<FlowId, Box<Sighting>>,
-    held: &'a mut BTreeMap<FlowId, Box<Sighting>>,
-    id: FlowId,
-) -> &'a mut Sighting {
-    match held.get_mut(&id) {
-        Some(sighting) => sighting,
-        None => recent.entry(id).or_default(),
+fn sighting([recent, held, late]: [&mut Table; 3], id: FlowId) -> &mut Sighting {
+    if let Some(sighting) = held.get_mut(&id) {
+        return sighting;
     }
+    if let Some(sighting) = late.get_mut(&id) {
+        return sighting;
+    }
+    recent.entry(id).or_default()
+}
+
+/// May a record that comes later make it a build's? Of packets nothing comes later, and what is known or
+/// was opened from outside is no finding.
+fn is_worth_waiting_for(sighting: &Sighting, environments: &Environments) -> bool {
+    let Some(c) = sighting.connection.as_ref().filter(|c| c.via == Via::Netflow) else {
+        return false;
+    };
+    let known = sighting.address.as_ref().is_some_and(|answer| level(answer) == Level::Known);
+    let inside = sighting.environment.is_some_and(|id| environments.has(id, c.opener.ip));
+    !known && inside
 }
 
 const MAX_NAMES: usize = 16;

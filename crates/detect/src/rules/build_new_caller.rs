@@ -13,7 +13,10 @@ pub(super) fn judge(scene: &Scene<'_>, drafts: &mut Drafts) {
     let certain = scene.makers.iter().enumerate().filter(|(_, maker)| !maker.is_doubtful());
     for (index, maker) in certain {
         let caller = scene.caller(maker.environment, maker.client, maker.daemon.ip);
-        if caller.is_known_builder || (caller.level == Level::Unknown && !caller.outside) {
+        let unknown = caller.level == Level::Unknown && !caller.outside;
+        // Where builds are only inferred, who builds there cannot be learned: a known caller may be one.
+        let may_build = maker.is_inferred() && matches!(caller.level, Level::Known | Level::Host);
+        if caller.is_known_builder || unknown || may_build {
             continue;
         }
         let sampled = maker.is_inferred() && maker.caveats.iter().copied().any(is_sampling);

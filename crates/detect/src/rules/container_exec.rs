@@ -33,13 +33,13 @@ pub(super) fn judge(scene: &Scene<'_>, drafts: &mut Drafts) {
                 severity: severity_by_caller(&caller),
                 techniques: vec!["T1609"],
                 title: format!(
-                    "{} executed a command in container {} on docker host {}",
+                    "{} executed a command in {} on docker host {}",
                     event.client,
                     life.title(),
                     event.daemon.ip
                 ),
                 summary: format!(
-                    "In container {} {command}. The caller {}.",
+                    "In {} {command}. The caller {}.",
                     life.title(),
                     standing(&caller)
                 ),

@@ -1,7 +1,7 @@
 //! `container-risky`: a container is created that reaches out of itself. T1610, and T1611 where
 //! what it asked for amounts to the host.
 
-use tw_model::{Risk, Rule, Severity};
+use tw_model::{DeployKind, Risk, Rule, Severity};
 
 use crate::draft::Drafts;
 use crate::freshness::Level;
@@ -24,8 +24,11 @@ pub(super) fn judge(scene: &Scene<'_>, drafts: &mut Drafts) {
             techniques.push("T1611");
         }
         let words: Vec<&str> = risks.iter().map(|risk| risk.phrase()).collect();
-        let started =
-            if life.was_started() { "It was started." } else { "Its start was not seen." };
+        let started = match (life.kind(), life.was_started()) {
+            (DeployKind::Service, _) => "The swarm runs it, on any of its nodes.",
+            (_, true) => "It was started.",
+            (_, false) => "Its start was not seen.",
+        };
         let plain = Plain {
             rule: Rule::ContainerRisky,
             subject: super::subject_of(life),
@@ -39,14 +42,14 @@ pub(super) fn judge(scene: &Scene<'_>, drafts: &mut Drafts) {
             severity: severity(&caller, escapes, life.was_started()),
             techniques,
             title: format!(
-                "{} made container {}, which reaches the host, on docker host {}",
+                "{} made {}, which reaches the host, on docker host {}",
                 event.client,
                 life.title(),
                 event.daemon.ip
             ),
             summary: format!(
-                "Container {} was asked for with {}. {started} The caller {}.",
-                life.title(),
+                "{} was asked for with {}. {started} The caller {}.",
+                crate::text::capitalised(&life.title()),
                 crate::text::list(&words, 8),
                 standing(&caller)
             ),

@@ -1,7 +1,9 @@
 //! The rules, one a file. A rule reads the joined scene and adds drafts; it asks nobody and keeps
 //! nothing.
 
+mod api_exposed;
 mod api_recon;
+mod build_inbound;
 mod build_new_caller;
 mod build_new_destination;
 mod container_exec;
@@ -32,7 +34,7 @@ pub(crate) fn judge(scene: &Scene<'_>) -> Drafts {
 
 type Judge = fn(&Scene<'_>, &mut Drafts);
 
-const RULES: [Judge; 11] = [
+const RULES: [Judge; 13] = [
     build_new_destination::judge,
     named_not_contacted::judge,
     registry_new::judge,
@@ -40,10 +42,12 @@ const RULES: [Judge; 11] = [
     build_new_caller::judge,
     image_created::judge,
     context_executable::judge,
+    build_inbound::judge,
     container_exec::judge,
     container_risky::judge,
     image_pushed::judge,
     api_recon::judge,
+    api_exposed::judge,
 ];
 
 /// What tells one container from another in a finding's identity: its id, else its name.

@@ -67,7 +67,7 @@ fn draft(scene: &Scene<'_>, index: usize, maker: &Maker<'_>, named: &NamedHost) 
         rule: Rule::BuildNewDestination,
         title: format!(
             "{} on docker host {} names {host}, which was not contacted",
-            capitalised(&maker.title()),
+            crate::text::capitalised(&maker.title()),
             maker.daemon.ip
         ),
         summary: format!(
@@ -110,9 +110,4 @@ fn novelty(named: &NamedHost) -> Novelty {
         watched_since: fresh.watched_since,
         baseline: fresh.baseline,
     }
-}
-
-fn capitalised(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |c| c.to_uppercase().chain(chars).collect())
 }

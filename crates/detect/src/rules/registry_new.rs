@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use tw_model::{
-    Axis, Caveat, Client, Endpoint, FindingDestination, Novelty, RegistryVerb, Route, Rule, Scope,
-    Severity,
+    ApiCall, Axis, Caveat, Client, DeployKind, Endpoint, FindingDestination, Novelty, RegistryVerb,
+    Route, Rule, Scope, Severity,
 };
 
 use crate::account::{client, finding_id, unseen};
-use crate::destination::{Contact, Registry};
+use crate::destination::{Claimed, Contact, Doubt, Registry};
 use crate::draft::{Draft, Drafts, merge_evidence};
 use crate::environment::EnvironmentId;
 use crate::freshness::{Level, level};
@@ -30,6 +30,9 @@ pub(super) fn judge(scene: &Scene<'_>, drafts: &mut Drafts) {
             continue;
         }
         let Some(trigger) = trigger(scene, contact, attribution.as_ref()) else { continue };
+        if is_given_the_benefit(scene, contact, &trigger) {
+            continue;
+        }
         let subject = (trigger.environment, trigger.daemon.ip, subject_of(contact));
         match found.get_mut(&subject) {
             Some((first, contacts)) => {
@@ -56,6 +59,14 @@ fn subject_of(contact: &Contact<'_>) -> String {
     contact.ip.map_or_else(name, |ip| ip.to_string())
 }
 
+/// A name that nothing could bear out, in a build by somebody who builds here every day: where the name
+/// service is out of sight, every pull looks like this. Anybody else's is told.
+fn is_given_the_benefit(scene: &Scene<'_>, contact: &Contact<'_>, trigger: &Trigger<'_>) -> bool {
+    let claimed = contact.claimed.as_ref();
+    claimed.is_some_and(|claimed| claimed.doubt == Doubt::Unverifiable)
+        && scene.caller(trigger.environment, trigger.caller.ip, trigger.daemon.ip).is_known_builder
+}
+
 /// Who had the host speak to the registry.
 struct Trigger<'a> {
     environment: EnvironmentId,
@@ -77,8 +88,9 @@ fn trigger<'a>(
 ) -> Option<Trigger<'a>> {
     let spoken = scene.transfers_by_flow.get(&contact.flow).copied();
     let owner = attribution.and_then(|a| a.owners.first().map(|o| (*o, a.phase)));
-    if let Some((owner, Phase::Make)) = owner {
-        let view = scene.owner_view(owner, Phase::Make, contact.at)?;
+    let asks = |(owner, phase): &(Owner, Phase)| *phase == Phase::Make || is_service(scene, *owner);
+    if let Some((owner, phase)) = owner.filter(asks) {
+        let view = scene.owner_view(owner, phase, contact.at)?;
         return Some(Trigger {
             environment: view.environment,
             daemon: view.daemon,
@@ -92,7 +104,7 @@ fn trigger<'a>(
     }
     let pulls = scene.ledger.calls.values().filter(|held| {
         let call = &held.value;
-        matches!(call.route, Route::ImagePull | Route::ImagePush)
+        (matches!(call.route, Route::ImagePull | Route::ImagePush) || is_plugin_pull(call))
             && call.started <= contact.at
             && contact.at <= call.ended.plus(scene.policy.time_window)
             && scene.hosts.find(scene.environments, held.environment, call.daemon.ip)
@@ -107,12 +119,30 @@ fn trigger<'a>(
         environment: held.environment,
         daemon: held.value.daemon,
         caller: held.value.client,
-        owners: BTreeSet::new(),
-        title: format!("a {}{what}", if pushes { "push" } else { "pull" }),
+        owners: scene.plugin_of_call(held.value.id).into_iter().collect(),
+        title: match held.value.route {
+            Route::ImagePush => format!("a push{what}"),
+            Route::Plugin => format!("an installation of a plugin{what}"),
+            _ => format!("a pull{what}"),
+        },
         evidence: &held.evidence,
         transfers: spoken.into_iter().chain(asked).collect(),
         pushes,
     })
+}
+
+/// A service: what its nodes pull is asked for by no call of its own.
+fn is_service(scene: &Scene<'_>, owner: Owner) -> bool {
+    let Owner::Life(index) = owner else { return false };
+    scene.lives.get(index).is_some_and(|life| life.kind() == DeployKind::Service)
+}
+
+/// Docker Engine API v1.43, PluginPull, PluginUpgrade, and GetPluginPrivileges, for which the daemon
+/// reads the plugin's configuration.
+fn is_plugin_pull(call: &ApiCall) -> bool {
+    let path = call.path.as_str();
+    let pulls = matches!(path, "/plugins/pull" | "/plugins/privileges");
+    call.route == Route::Plugin && (pulls || path.ends_with("/upgrade"))
 }
 
 fn draft(
@@ -132,16 +162,16 @@ fn draft(
     let runs = runs(scene, contact.host, trigger);
     let severity = if caller.is_new() { Severity::High } else { Severity::Medium };
     let mut summary = format!(
-        "During {} that {} asked the daemon at {} for, the host spoke to the registry at {}{of} from {} on. It is neither known here, nor on the allow list, nor on the list of public registries of {}, or its name is not borne out by DNS.",
+        "During {} that {} asked the daemon at {} for, the host spoke to the registry at {}{of} from {} on. {}",
         trigger.title,
         trigger.caller.ip,
         trigger.daemon,
         printable(&place, 120),
         crate::text::moment(contact.at),
-        scene.lists.public_registries.as_of()
+        why(scene, contacts)
     );
     if !runs.is_empty() {
-        summary.push_str(" A container of that image was then started.");
+        summary.push_str(started(scene, &runs));
     }
     let caveats = caveats(contacts);
     if let Some(sentence) = unseen(&caveats) {
@@ -203,6 +233,27 @@ fn draft(
     })
 }
 
+/// Why the registry is not trusted: the one reason that held.
+fn why(scene: &Scene<'_>, contacts: &[&Contact<'_>]) -> String {
+    let claimed = contacts.iter().find_map(|contact| contact.claimed.as_ref());
+    let Some(Claimed { name, doubt }) = claimed else {
+        return format!(
+            "It is neither known here, nor on the allow list, nor on the list of public registries of {}.",
+            scene.lists.public_registries.as_of()
+        );
+    };
+    let reason = match doubt {
+        Doubt::Contradicted => "DNS gave this address other names",
+        Doubt::Unseen | Doubt::Unverifiable => {
+            "no DNS answer was seen that gives this address that name"
+        }
+    };
+    format!(
+        "It was called {}, which is a registry that is trusted here, but {reason}.",
+        printable(name, 120)
+    )
+}
+
 /// A failed attempt at TLS hides nothing where the registry was then spoken to in clear.
 fn caveats(contacts: &[&Contact<'_>]) -> BTreeSet<Caveat> {
     let mut caveats: BTreeSet<Caveat> =
@@ -244,6 +295,21 @@ fn subject_words(scene: &Scene<'_>, contacts: &[&Contact<'_>], trigger: &Trigger
         return String::new();
     }
     format!(" (repository {})", list(&repositories, 3))
+}
+
+/// What became of what was pulled.
+fn started(scene: &Scene<'_>, runs: &[Owner]) -> &'static str {
+    let is_plugin = |owner: &Owner| match owner {
+        Owner::Life(index) => {
+            scene.lives.get(*index).is_some_and(|life| life.kind() == DeployKind::Plugin)
+        }
+        Owner::Maker(_) => false,
+    };
+    if runs.iter().all(is_plugin) {
+        " The plugin was then started."
+    } else {
+        " A container of that image was then started."
+    }
 }
 
 /// Containers of the pulled images that were started after the pull.

@@ -37,6 +37,7 @@ pub(crate) fn inferred(shape: &TlsShape) -> Option<Build> {
         dockerfile: None,
         steps: Vec::new(),
         urls: Vec::new(),
+        proxies: Vec::new(),
         remote: None,
         build_args: std::collections::BTreeMap::new(),
         platform: None,

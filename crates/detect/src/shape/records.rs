@@ -188,6 +188,7 @@ impl Draft<'_> {
             dockerfile: None,
             steps: Vec::new(),
             urls: Vec::new(),
+            proxies: Vec::new(),
             remote: None,
             build_args: BTreeMap::new(),
             platform: None,

@@ -170,6 +170,7 @@ pub fn build(id: &str, client: &str, start: f64, end: f64, urls: &[&str]) -> Bui
         base_images: vec!["alpine:3.18".into()],
         dockerfile: None,
         steps: Vec::new(),
+        proxies: Vec::new(),
         urls: urls.iter().map(|u| (*u).to_owned()).collect(),
         remote: None,
         build_args: std::collections::BTreeMap::new(),
@@ -233,6 +234,7 @@ pub fn container(
     ContainerEvent {
         call: CallId { flow: FlowId(start.to_bits()), index: 2 },
         action,
+        kind: DeployKind::Container,
         daemon: endpoint(HOST, 2375),
         client: ip(client),
         client_port: 50_002,
@@ -251,6 +253,7 @@ pub fn container(
         user: None,
         path: None,
         copied_bytes: None,
+        stream: None,
         risks: Vec::new(),
         started: at(start),
         ended: at(start + 0.1),
@@ -275,6 +278,9 @@ pub fn call(client: &str, route: Route, start: f64) -> Observation {
         path: format!("/{route:?}"),
         api_version: None,
         user_agent: None,
+        credentials: false,
+        software: None,
+        stream: None,
         status: Some(200),
         certain: true,
         tls: false,
@@ -431,6 +437,11 @@ pub struct Told {
 impl Told {
     pub fn of(&self, rule: Rule) -> Vec<&Finding> {
         self.findings.iter().filter(|f| f.rule == rule).collect()
+    }
+
+    /// Findings other than that an API is exposed, which every call in clear shows.
+    pub fn of_others(&self) -> Vec<&Finding> {
+        self.findings.iter().filter(|f| f.rule != Rule::ApiExposed).collect()
     }
 
     /// The only finding of that rule about an address.

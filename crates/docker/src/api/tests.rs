@@ -9,6 +9,8 @@ mod cut;
 mod recognition;
 mod registries;
 mod secrets;
+mod tunnels;
+mod uploads;
 
 use tw_model::{
     ApiCall, Build, ContainerEvent, Direction, Endpoint, Evidence, FlowId, HttpExchange,

@@ -143,10 +143,7 @@ impl BuildCall {
 
     /// The answer is over.
     pub(crate) fn grpc_end(&mut self, end: BodyEnd, at: Timestamp) {
-        if end != BodyEnd::Cut {
-            self.build.ended = at;
-        }
-        self.ending.body_end(end);
+        self.ending.body_end(end, at, &mut self.build.ended);
         self.refresh();
     }
 

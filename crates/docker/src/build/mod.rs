@@ -5,6 +5,7 @@
 
 mod grpc;
 mod params;
+mod upload;
 
 use std::sync::Arc;
 
@@ -16,13 +17,15 @@ use tw_proto::BodyEnd;
 
 use self::grpc::GrpcAnswer;
 use self::params::Params;
+use self::upload::Given;
+pub(crate) use self::upload::Upload;
 use crate::buildkit::Progress;
 use crate::collected::Collected;
 use crate::content::answer::{AnswerFacts, AnswerReader};
 use crate::content::context::{ContextFacts, ContextLimits, ContextReader};
 use crate::content::{dockerfile, urls};
 use crate::id::BuildIdentity;
-use crate::outcome::Ending;
+use crate::outcome::{Ending, add_caveat};
 use crate::query::Query;
 use crate::route::Target;
 
@@ -45,6 +48,7 @@ pub(crate) struct BuildCall {
     /// What BuildKit tells while it works.
     progress: Progress,
     grpc: Option<GrpcAnswer>,
+    given: Given,
     ending: Ending,
     has_dockerfile: bool,
     growths: u32,
@@ -56,6 +60,7 @@ struct FileFacts {
     base_images: Vec<String>,
     steps: Vec<String>,
     urls: Vec<String>,
+    proxies: Vec<String>,
 }
 
 impl BuildCall {
@@ -112,6 +117,7 @@ impl BuildCall {
             said: AnswerFacts::default(),
             progress: Progress::default(),
             grpc: None,
+            given: Given::default(),
             ending: Ending::default(),
             has_dockerfile: false,
             growths: 0,
@@ -140,10 +146,7 @@ impl BuildCall {
 
     /// Something weakens it.
     pub(crate) fn add_caveat(&mut self, caveat: Caveat) {
-        if !self.build.caveats.contains(&caveat) {
-            self.build.caveats.push(caveat);
-            self.build.caveats.sort_unstable();
-        }
+        add_caveat(&mut self.build.caveats, caveat);
     }
 
     /// Bytes of the uploaded context, or of a form.
@@ -176,6 +179,7 @@ impl BuildCall {
         let Some((context, _)) = self.context.take() else { return false };
         let facts = context.finish();
         let odd = facts.malformed || facts.limit_hit;
+        self.keep_for_another(&facts);
         self.apply_context(facts, self.params.remote.is_some());
         odd
     }
@@ -228,25 +232,18 @@ impl BuildCall {
     /// The answer is over.
     pub(crate) fn response_end(&mut self, end: BodyEnd, at: Timestamp) {
         self.finish_answer();
-        if end != BodyEnd::Cut {
-            self.build.ended = at;
-        }
-        self.ending.body_end(end);
+        self.ending.body_end(end, at, &mut self.build.ended);
         self.refresh();
     }
 
-    /// Nothing more will come. `gone`: when the connection was seen to end, if it was; that is then
-    /// the last that was seen of it.
+    /// Nothing more will come; `gone` as for [`Ending::conclude`].
     pub(crate) fn over(&mut self, gone: Option<Timestamp>) {
+        self.give_up_giving();
         self.request_end();
         self.finish_answer();
         self.refresh();
-        if let (false, Some(at)) = (self.build.end_seen, gone) {
-            self.build.ended = at;
-        }
-        for caveat in self.ending.over(gone.is_some()) {
-            self.add_caveat(caveat);
-        }
+        let Build { ended, end_seen, caveats, .. } = &mut self.build;
+        self.ending.conclude(*end_seen, gone, ended, caveats);
         self.refresh();
     }
 
@@ -338,8 +335,12 @@ impl BuildCall {
         let target = self.params.target.as_deref();
         let facts = dockerfile::read(text, &self.params.args, target, self.secrets);
         self.build.dockerfile = Some(dockerfile::printable(text, self.secrets));
-        self.file =
-            FileFacts { base_images: facts.base_images, steps: facts.steps, urls: facts.urls };
+        self.file = FileFacts {
+            base_images: facts.base_images,
+            steps: facts.steps,
+            urls: facts.urls,
+            proxies: facts.proxies,
+        };
     }
 
     /// Puts together what the query, the Dockerfile and the answer say.
@@ -362,6 +363,10 @@ impl BuildCall {
         build.outcome = outcome_of(&self.ending, &self.said);
         build.end_seen = self.ending.end_seen() || self.said.saw_end;
         build.urls = named_urls(&self.file, &self.params, answer, self.secrets);
+        build.proxies = dockerfile::proxies_of(&self.params.args);
+        for proxy in self.file.proxies.iter().chain(&answer.proxies) {
+            dockerfile::add_proxy(&mut build.proxies, proxy);
+        }
     }
 }
 
@@ -421,6 +426,7 @@ fn blank_build(api: &ApiCall, identity: BuildIdentity<'_>, frontend: Frontend) -
         dockerfile: None,
         steps: Vec::new(),
         urls: Vec::new(),
+        proxies: Vec::new(),
         remote: None,
         build_args: std::collections::BTreeMap::new(),
         platform: None,

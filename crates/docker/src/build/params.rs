@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::upload::Upload;
 use crate::json::Json;
 use crate::query::{Query, bounded};
 use crate::recognise::is_fetchable;
@@ -26,6 +27,7 @@ pub(crate) struct Params {
     pub(crate) network_mode: Option<String>,
     pub(crate) session: Option<String>,
     pub(crate) buildkit: bool,
+    pub(crate) upload: Option<Upload>,
 }
 
 impl Params {
@@ -34,7 +36,10 @@ impl Params {
         let named = |key| query.first(key).map(|text| bounded(text, MAX_NAME));
         let session = named("session");
         let remote = query.first("remote").map(|url| bounded(url, MAX_URL));
+        let buildkit = query.first("version") == Some("2");
+        let id = named("buildid").filter(|_| buildkit);
         Self {
+            upload: id.and_then(|id| Upload::read(remote.as_deref(), &id)),
             tags: query.all("t").take(MAX_TAGS).map(|tag| bounded(tag, MAX_NAME)).collect(),
             dockerfile: query.first("dockerfile").map(|name| bounded(name, MAX_PATH)),
             // The CLI's placeholders for "comes by the session" and "comes by another call".
@@ -45,7 +50,7 @@ impl Params {
             platform: named("platform"),
             network_mode: named("networkmode"),
             session,
-            buildkit: query.first("version") == Some("2"),
+            buildkit,
         }
     }
 }
@@ -121,6 +126,18 @@ mod tests {
         let params = Params::read(&Query::read("version=2&session=abc&remote=client-session"));
         assert_eq!((params.remote, params.buildkit), (None, true));
         assert_eq!(params.session.as_deref(), Some("abc"));
+    }
+
+    #[test]
+    fn an_upload_has_two_sides() {
+        let upload = |query| Params::read(&Query::read(query)).upload;
+        let takes = upload("version=2&remote=upload-request&buildid=a1");
+        assert_eq!(takes, Some(Upload::Takes("a1".into())));
+        let gives = upload("version=2&buildid=upload-request%3Aa1");
+        assert_eq!(gives, Some(Upload::Gives("a1".into())));
+        // The classic builder knows neither.
+        assert_eq!(upload("buildid=upload-request%3Aa1"), None);
+        assert_eq!(upload("version=2&buildid=a1"), None);
     }
 
     #[test]

@@ -46,6 +46,11 @@ impl Messages {
         Self { lost: true, ..Self::default() }
     }
 
+    /// Is it unknown where the next message begins?
+    pub(crate) const fn is_lost(&self) -> bool {
+        self.lost
+    }
+
     /// The `grpc-encoding` of this direction.
     pub(crate) fn coding(&mut self, name: Option<&str>) {
         self.gzip = name == Some("gzip");

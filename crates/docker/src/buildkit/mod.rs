@@ -14,8 +14,10 @@ mod progress;
 mod protobuf;
 mod rpc;
 mod solve;
+mod tunnel;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use tw_model::{
     ApiCall, CallId, Caveat, Direction, Endpoint, Evidence, FlowId, Observation, Route, Secrets,
@@ -29,6 +31,7 @@ pub(crate) use self::llb::Definition;
 use self::method::Method;
 pub(crate) use self::progress::Progress;
 use self::rpc::Rpc;
+use self::tunnel::Tunnel;
 use crate::api::{ConnFacts, Counters, Limits};
 use crate::bounded::Bounded;
 use crate::memory::{HostKey, host_key};
@@ -38,6 +41,9 @@ use crate::summary::user_agent;
 /// Bytes of one message that are kept, and of all that are half read.
 const MESSAGE_BYTES: usize = 1 << 20;
 const HELD_BYTES: usize = 64 << 20;
+/// Sessions inside calls that are read at once, and calls inside of one.
+const MAX_TUNNELS: usize = 256;
+const MAX_TUNNEL_CALLS: usize = 128;
 
 /// What a `/build` call gets from its session: its connection and exchange, and the files.
 pub(crate) type Delivery = ((FlowId, u64), Synced);
@@ -51,6 +57,8 @@ pub(crate) struct Buildkit {
     calls_dropped: u64,
     room: Room,
     hub: Hub,
+    /// Every open session inside a call holds a clone.
+    tunnels: Arc<()>,
 }
 
 /// A connection on which any of it was seen.
@@ -58,6 +66,8 @@ pub(crate) struct Buildkit {
 struct Conn {
     session: Option<SessionKey>,
     rpcs: BTreeMap<u64, Rpc>,
+    /// Sessions inside calls.
+    tunnels: BTreeMap<u64, Tunnel>,
     /// Above all that were seen.
     next_exchange: u64,
     /// Builds that end with it at the latest.
@@ -72,6 +82,7 @@ impl Buildkit {
             calls_dropped: 0,
             room: Room::new(HELD_BYTES, MESSAGE_BYTES),
             hub: Hub::new(limits, secrets),
+            tunnels: Arc::new(()),
         }
     }
 
@@ -96,10 +107,19 @@ impl Buildkit {
         }
         let Some(known) = self.conns.get_mut(&conn.flow) else { return };
         known.next_exchange = known.next_exchange.max(event.exchange.saturating_add(1));
-        let Some(rpc) = known.rpcs.get_mut(&event.exchange) else { return };
-        rpc.event(&event.kind, at, &mut self.room, &mut self.hub);
-        if rpc.is_over() {
-            known.rpcs.remove(&event.exchange);
+        if let Some(rpc) = known.rpcs.get_mut(&event.exchange) {
+            rpc.event(&event.kind, at, &mut self.room, &mut self.hub);
+            if rpc.is_over() {
+                known.rpcs.remove(&event.exchange);
+            }
+        } else if let Some(tunnel) = known.tunnels.get_mut(&event.exchange) {
+            tunnel.event(&event.kind, at, &mut self.room, &mut self.hub);
+            if tunnel.is_over() {
+                known.builds.extend(tunnel.end(at, &mut self.room, &mut self.hub));
+                known.tunnels.remove(&event.exchange);
+            }
+        } else {
+            return;
         }
         known.builds.extend(self.hub.begun());
         self.hub.tell(at, sink);
@@ -175,12 +195,39 @@ impl Buildkit {
             }
             return;
         }
+        if head.target == tunnel::PATH {
+            return self.begin_tunnel(conn, event, head, at, sink);
+        }
         let Some(method) = Method::of(&head.target) else {
             return self.session_call(conn, event, &head.target, at);
         };
         let api = api_call(conn, event, Some(head), at);
         let missed = if conn.midstream { Caveat::Midstream } else { Caveat::Gaps };
         self.begin(conn, event, Rpc::new(method, api, missed, head), at, sink);
+    }
+
+    /// `Control/Session`: its fields are those of `POST /session`.
+    fn begin_tunnel(
+        &mut self,
+        conn: &ConnFacts,
+        event: &HttpEvent<'_>,
+        head: &RequestHead,
+        at: Evidence,
+        sink: &mut dyn FnMut(Observation),
+    ) {
+        let api = ApiCall { route: Route::Session, ..api_call(conn, event, Some(head), at) };
+        let Some(id) = head.header("x-docker-expose-session-uuid") else { return };
+        let key = (host_key(api.daemon, api.tag), bounded(id, 128));
+        let inside = ConnFacts { opener: api.client, responder: api.daemon, ..*conn };
+        self.hub.open_session(&key, Opened { api, evidence: at });
+        let is_full = Arc::strong_count(&self.tunnels) > MAX_TUNNELS;
+        let (token, limit) = (Arc::clone(&self.tunnels), self.calls_per_conn);
+        let Some(known) = self.conn(conn.flow, at, sink) else { return };
+        if is_full || known.tunnels.len() >= limit {
+            self.calls_dropped = self.calls_dropped.saturating_add(1);
+            return;
+        }
+        known.tunnels.insert(event.exchange, Tunnel::new(inside, key, token));
     }
 
     /// A daemon asks its caller for something, whatever it is, only while it works for it; it asks
@@ -293,6 +340,9 @@ impl Buildkit {
         for (_, mut rpc) in std::mem::take(&mut conn.rpcs) {
             rpc.over(at, &mut self.room, &mut self.hub);
         }
+        for (_, mut tunnel) in std::mem::take(&mut conn.tunnels) {
+            conn.builds.extend(tunnel.end(at, &mut self.room, &mut self.hub));
+        }
         conn.builds.extend(self.hub.begun());
         if let Some(session) = &conn.session {
             conn.builds.extend(self.hub.end_session(session));
@@ -336,6 +386,9 @@ fn api_call(
         path: String::new(),
         api_version: None,
         user_agent: head.and_then(user_agent),
+        credentials: head.is_some_and(|head| head.header("authorization").is_some()),
+        software: None,
+        stream: None,
         status: None,
         certain: true,
         tls: conn.tls,

@@ -82,6 +82,7 @@ impl Progress {
             let read = dockerfile::read(&one_line(step), build_args, None, secrets);
             append(&mut facts.steps, read.steps);
             append(&mut facts.urls, read.urls);
+            append(&mut facts.proxies, read.proxies);
             // `COPY --from=` may name a stage, which has vertices of its own.
             if step.starts_with("FROM ") {
                 append(&mut facts.base_images, read.base_images);

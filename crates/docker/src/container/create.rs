@@ -125,7 +125,7 @@ pub(crate) fn shown_words(words: &[&str], secrets: Secrets) -> Vec<String> {
 }
 
 /// Docker Engine API v1.43, Mount: a bind, or a volume of the local driver that binds a device.
-fn mount_of(mount: &Json) -> Option<Mount> {
+pub(crate) fn mount_of(mount: &Json) -> Option<Mount> {
     let kind = text(mount.field("Type")).unwrap_or("");
     let target = text(mount.field("Target")).or_else(|| text(mount.field("destination")));
     if kind.eq_ignore_ascii_case("bind") {
@@ -141,16 +141,16 @@ fn last_of<'j>(parents: &[&'j Json], key: &'j str) -> Option<&'j Json> {
     parents.iter().rev().find_map(|parent| parent.field(key))
 }
 
-fn text(value: Option<&Json>) -> Option<&str> {
+pub(crate) fn text(value: Option<&Json>) -> Option<&str> {
     value.and_then(Json::text)
 }
 
-fn texts(value: Option<&Json>) -> Vec<&str> {
+pub(crate) fn texts(value: Option<&Json>) -> Vec<&str> {
     let mut texts = value.map(Json::texts).unwrap_or_default();
     texts.truncate(MAX_ITEMS);
     texts
 }
 
-fn named(text: &str) -> String {
+pub(crate) fn named(text: &str) -> String {
     bounded(text, MAX_NAME)
 }

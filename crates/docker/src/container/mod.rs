@@ -1,20 +1,26 @@
-//! Calls about containers and execs: [`ContainerEvent`]s.
+//! Calls about containers, execs, services and plugins: [`ContainerEvent`]s.
 //!
 //! A create call is read from its JSON body; start, stop, copy and the like repeat what the create
 //! call of the same container said. Limits: 1 MiB of a request body, 64 KiB of an answer.
 
 mod create;
+mod kind;
+mod plugin;
 mod risk;
+mod service;
 
 use std::sync::Arc;
 
 use tw_model::{
-    ApiCall, ContainerAction, ContainerEvent, ObservationBody, Risk, Route, Secrets, Timestamp,
+    ApiCall, ContainerAction, ContainerEvent, DeployKind, ObservationBody, Risk, Secrets,
+    StreamUse, Timestamp,
 };
 
+use self::kind::{Kind, blank_event, ends_it, fill, object_of};
 use crate::collected::Collected;
+use crate::content::context::{ContextLimits, ContextReader};
 use crate::json::Json;
-use crate::memory::{HostKey, Memory, host_key};
+use crate::memory::{Memory, Scope, host_key};
 use crate::query::bounded;
 use crate::route::Target;
 
@@ -24,6 +30,10 @@ const MAX_BODY: usize = 1024 * 1024;
 const MAX_ANSWER: usize = 64 * 1024;
 /// Longest name or id.
 const MAX_NAME: usize = 256;
+/// Decoded bytes of a plugin's archive in which its configuration is looked for.
+const MAX_ARCHIVE: u64 = 4 * 1024 * 1024;
+/// What the daemon answers where it fails before it has begun to.
+const INTERNAL_SERVER_ERROR: u16 = 500;
 /// Longest path of a copy.
 const MAX_PATH: usize = 8 * 1024;
 
@@ -43,34 +53,18 @@ pub(crate) struct Created {
     pub(crate) risks: Vec<Risk>,
 }
 
-/// Which call it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Create,
-    Start,
-    Stop,
-    Wait,
-    Remove,
-    Copy,
-    Rename,
-    ExecCreate,
-    ExecStart,
-    /// What is asked of the container was cut off; the answer may tell.
-    Begun,
-    /// Only the answer was seen, and may tell.
-    Answered,
-}
-
 /// One call about a container.
 pub(crate) struct ContainerCall {
     kind: Kind,
     libpod: bool,
-    host: HostKey,
+    scope: Scope,
     reference: String,
     /// The reference was cut off.
     cut: bool,
     new_name: Option<String>,
     body: Collected,
+    /// The archive of a plugin.
+    archive: Option<Box<ContextReader>>,
     answer: Collected,
     event: ContainerEvent,
     created: Option<Arc<Created>>,
@@ -83,19 +77,20 @@ pub(crate) struct ContainerCall {
 impl ContainerCall {
     /// `None` for calls that do nothing to a container.
     pub(crate) fn new(api: &ApiCall, target: &Target, memory: &mut Memory) -> Option<Self> {
-        let kind = kind_of(api, target)?;
-        let host = host_key(api.daemon, api.tag);
+        let (kind, deploys) = Kind::of(api, target)?;
+        let scope = (host_key(api.daemon, api.tag), deploys);
         let query = |key| target.query.first(key);
         let mut call = Self {
             kind,
             libpod: target.libpod,
-            host,
-            reference: bounded(target.object(), MAX_NAME),
+            scope,
+            reference: object_of(kind, deploys, target),
             cut: target.is_object_cut(),
             new_name: None,
             body: Collected::new(MAX_BODY),
+            archive: None,
             answer: Collected::new(MAX_ANSWER),
-            event: blank_event(api, action_of(kind)),
+            event: blank_event(api, kind.action(), deploys),
             created: None,
             request_read: false,
             ready: matches!(
@@ -108,6 +103,15 @@ impl ContainerCall {
             Kind::Create => {
                 call.event.name = query("name").map(|name| bounded(name, MAX_NAME));
             }
+            Kind::PluginPull => call.name_plugin(query("name"), query("remote")),
+            Kind::PluginCreate => {
+                call.name_plugin(query("name"), None);
+                let limits =
+                    ContextLimits { max_decoded_bytes: MAX_ARCHIVE, ..ContextLimits::default() };
+                call.archive = Some(Box::new(ContextReader::new("config.json", limits)));
+            }
+            Kind::ServiceCreate => {}
+            Kind::ServiceUpdate => call.event.container_id = Some(call.reference.clone()),
             Kind::Rename => call.new_name = query("name").map(|name| bounded(name, MAX_NAME)),
             Kind::ExecStart => call.join_exec(api, memory),
             Kind::Copy => {
@@ -126,13 +130,14 @@ impl ContainerCall {
         Self {
             kind: Kind::Answered,
             libpod: false,
-            host: host_key(api.daemon, api.tag),
+            scope: (host_key(api.daemon, api.tag), DeployKind::Container),
             reference: String::new(),
             cut: false,
             new_name: None,
             body: Collected::new(0),
+            archive: None,
             answer: Collected::new(MAX_ANSWER),
-            event: blank_event(api, ContainerAction::Create),
+            event: blank_event(api, ContainerAction::Create, DeployKind::Container),
             created: None,
             request_read: true,
             ready: false,
@@ -143,7 +148,16 @@ impl ContainerCall {
     /// Bytes of the request's body.
     pub(crate) fn request_body(&mut self, bytes: &[u8]) {
         match self.kind {
-            Kind::Create | Kind::ExecCreate => self.body.push(bytes),
+            Kind::Create
+            | Kind::ExecCreate
+            | Kind::ServiceCreate
+            | Kind::ServiceUpdate
+            | Kind::PluginPull => self.body.push(bytes),
+            Kind::PluginCreate => {
+                if let Some(archive) = &mut self.archive {
+                    archive.push(bytes);
+                }
+            }
             Kind::Copy => {
                 let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
                 let copied = self.event.copied_bytes.get_or_insert(0);
@@ -156,6 +170,9 @@ impl ContainerCall {
     /// Missing bytes of the request's body.
     pub(crate) fn request_gap(&mut self, bytes: u64) {
         self.body.cut();
+        if let Some(archive) = &mut self.archive {
+            archive.gap(bytes);
+        }
         if let Some(copied) = &mut self.event.copied_bytes {
             *copied = copied.saturating_add(bytes);
         }
@@ -163,7 +180,7 @@ impl ContainerCall {
 
     /// The request is over, or no more of it will come: what came of the body is read. Says whether
     /// the body was damaged.
-    pub(crate) fn request_end(&mut self, secrets: Secrets) -> bool {
+    pub(crate) fn request_end(&mut self, secrets: Secrets, memory: &Memory) -> bool {
         if self.request_read {
             return false;
         }
@@ -173,6 +190,16 @@ impl ContainerCall {
         match self.kind {
             Kind::Create => self.read_create(&parsed.value, parsed.whole, secrets),
             Kind::ExecCreate => self.read_exec(&parsed.value, secrets),
+            Kind::ServiceCreate | Kind::ServiceUpdate => {
+                let network = memory.host_network(self.scope.0);
+                self.take(service::from_spec(&parsed.value, network, secrets));
+            }
+            Kind::PluginPull => self.take(plugin::from_privileges(&parsed.value)),
+            Kind::PluginCreate => {
+                self.read_archive();
+                self.ready = true;
+                return false;
+            }
             _ => return false,
         }
         self.ready = true;
@@ -182,7 +209,7 @@ impl ContainerCall {
     /// The request is over: its answer may not come before other calls name the container.
     pub(crate) fn announce(&self, memory: &mut Memory) {
         if let (Some(created), false) = (&self.created, self.settled) {
-            memory.learn_container(self.host, None, Arc::clone(created));
+            memory.learn_container(self.scope, None, Arc::clone(created));
         }
     }
 
@@ -196,7 +223,16 @@ impl ContainerCall {
     pub(crate) fn response_body(&mut self, bytes: &[u8], at: Timestamp) {
         self.event.ended = at;
         let told = self.kind == Kind::Answered && self.event.status == Some(201);
-        if told || matches!(self.kind, Kind::Create | Kind::ExecCreate | Kind::Wait) {
+        let tells = matches!(
+            self.kind,
+            Kind::Create
+                | Kind::ExecCreate
+                | Kind::ServiceCreate
+                | Kind::ServiceUpdate
+                | Kind::PluginPull
+                | Kind::Wait
+        );
+        if told || tells {
             self.answer.push(bytes);
         }
     }
@@ -210,29 +246,42 @@ impl ContainerCall {
         let status = self.event.status;
         if status.is_some_and(|status| status >= 400) {
             if let Some(created) = &self.created {
-                memory.unlearn_container(self.host, created);
+                memory.unlearn_container(self.scope, created);
             }
             return;
         }
-        let answer = Json::read(&self.answer.take()).value;
+        let bytes = self.answer.take();
+        if self.kind == Kind::PluginPull && kind::tells_of_error(&bytes) {
+            // The status went out before the registry was asked: it failed all the same.
+            self.event.status = Some(INTERNAL_SERVER_ERROR);
+            if let Some(created) = &self.created {
+                memory.unlearn_container(self.scope, created);
+            }
+            return;
+        }
+        let answer = Json::read(&bytes).value;
         let id = answer.field("Id").and_then(Json::text).map(|id| bounded(id, MAX_NAME));
         match self.kind {
-            Kind::Create => {
-                self.event.container_id.clone_from(&id);
+            Kind::Create | Kind::ServiceCreate | Kind::PluginPull | Kind::PluginCreate => {
+                if id.is_some() {
+                    self.event.container_id.clone_from(&id);
+                }
                 if let Some(created) = self.created.clone() {
-                    memory.learn_container(self.host, id, created);
+                    memory.learn_container(self.scope, id, created);
                 }
             }
             Kind::ExecCreate => {
                 if let Some(id) = id {
-                    memory.learn_exec(self.host, id, self.event.clone());
+                    memory.learn_exec(self.scope.0, id, self.event.clone());
                 }
             }
-            Kind::Start => memory.note_start(self.host, &self.reference),
-            Kind::Remove if status.is_some() => memory.forget_container(self.host, &self.reference),
+            Kind::Start => memory.note_start(self.scope, &self.reference),
+            Kind::Remove if status.is_some() => {
+                memory.forget_container(self.scope, &self.reference)
+            }
             Kind::Rename if status.is_some() => {
                 if let Some(name) = &self.new_name {
-                    memory.rename_container(self.host, &self.reference, name);
+                    memory.rename_container(self.scope, &self.reference, name);
                 }
             }
             Kind::Begun => self.settle_begun(status, memory),
@@ -255,7 +304,7 @@ impl ContainerCall {
         let Some(id) = id.filter(is_id) else { return };
         self.ready = true;
         if warnings {
-            memory.learn_container(self.host, Some(id.clone()), Arc::default());
+            memory.learn_container(self.scope, Some(id.clone()), Arc::default());
             self.event.container_id = Some(id);
         } else {
             self.event.action = ContainerAction::Exec;
@@ -266,7 +315,7 @@ impl ContainerCall {
     /// ContainerExec is answered with 201. With 204 are start and what needs a running container,
     /// and ContainerRename: for a container that has not been started yet it is taken for its start.
     fn settle_begun(&mut self, status: Option<u16>, memory: &mut Memory) {
-        let known = memory.begun(self.host, &self.reference, self.cut);
+        let known = memory.begun(self.scope, &self.reference, self.cut);
         match (status, known) {
             (Some(201), known) => {
                 self.event.action = ContainerAction::Exec;
@@ -277,7 +326,7 @@ impl ContainerCall {
             }
             (Some(204), Some((created, false))) => {
                 fill(&mut self.event, &created);
-                memory.note_start(self.host, &self.reference);
+                memory.note_start(self.scope, &self.reference);
             }
             _ => return,
         }
@@ -301,6 +350,11 @@ impl ContainerCall {
         self.event.ended = at;
     }
 
+    /// How much that connection carried.
+    pub(crate) fn streamed(&mut self, stream: &StreamUse) {
+        self.event.stream = Some(stream.clone());
+    }
+
     /// What is known so far; `None` while it says nothing yet.
     pub(crate) fn observation(&self) -> Option<ObservationBody> {
         self.ready.then(|| ObservationBody::Container(Box::new(self.event.clone())))
@@ -319,16 +373,16 @@ impl ContainerCall {
 
     fn repeat(&mut self, memory: &mut Memory) {
         if self.cut {
-            if let Some((created, _)) = memory.begun(self.host, &self.reference, true) {
+            if let Some((created, _)) = memory.begun(self.scope, &self.reference, true) {
                 fill(&mut self.event, &created);
             }
             return;
         }
         self.event.container_id = Some(self.reference.trim_start_matches('/').to_owned());
-        if !memory.knows(self.host, &self.reference) {
-            memory.adopt(self.host, &self.reference);
+        if !memory.knows(self.scope, &self.reference) {
+            memory.adopt(self.scope, &self.reference);
         }
-        let Some((id, created)) = memory.container(self.host, &self.reference) else { return };
+        let Some((id, created)) = memory.container(self.scope, &self.reference) else { return };
         if let Some(id) = id {
             self.event.container_id = Some(id);
         }
@@ -341,8 +395,30 @@ impl ContainerCall {
     }
 
     fn join_exec(&mut self, api: &ApiCall, memory: &mut Memory) {
-        let Some(event) = memory.exec(self.host, &self.reference) else { return };
+        let Some(event) = memory.exec(self.scope.0, &self.reference) else { return };
         self.event = ContainerEvent { status: None, ended: api.started, ..event };
+    }
+
+    /// Docker Engine API v1.43, PluginPull `remote` and `name`, PluginCreate `name`.
+    fn name_plugin(&mut self, name: Option<&str>, remote: Option<&str>) {
+        let upgraded = (!self.reference.is_empty()).then(|| self.reference.clone());
+        let name = name.or(remote).map(plugin::name_of);
+        self.event.name = upgraded.or(name);
+        self.event.image = remote.map(|remote| bounded(remote, MAX_NAME));
+    }
+
+    fn read_archive(&mut self) {
+        let Some(archive) = self.archive.take() else { return };
+        let config = archive.finish().dockerfile.unwrap_or_default();
+        self.take(plugin::from_config(&Json::read(config.as_bytes()).value));
+    }
+
+    /// What a service or a plugin asks for; what the query named stays.
+    fn take(&mut self, mut created: Created) {
+        created.name = created.name.or_else(|| self.event.name.take());
+        created.image = created.image.or_else(|| self.event.image.take());
+        fill(&mut self.event, &created);
+        self.created = Some(Arc::new(created));
     }
 
     fn read_create(&mut self, spec: &Json, whole: bool, secrets: Secrets) {
@@ -373,89 +449,6 @@ impl ContainerCall {
         self.event.user = text("User").map(|user| bounded(user, MAX_NAME));
         self.event.risks = if self.event.privileged { vec![Risk::Privileged] } else { Vec::new() };
     }
-}
-
-fn kind_of(api: &ApiCall, target: &Target) -> Option<Kind> {
-    Some(match api.route {
-        Route::ContainerCreate => Kind::Create,
-        Route::ContainerStart => Kind::Start,
-        Route::ContainerStop => match target.verb() {
-            "stop" | "kill" => Kind::Stop,
-            "restart" => Kind::Start,
-            _ => return None,
-        },
-        Route::ContainerWait => Kind::Wait,
-        Route::ContainerRemove => Kind::Remove,
-        Route::ArchivePut => Kind::Copy,
-        Route::ExecCreate => Kind::ExecCreate,
-        Route::ExecStart => Kind::ExecStart,
-        Route::Other if api.method == "POST" && target.is_begun_container() => Kind::Begun,
-        Route::Other if target.verb() == "rename" => Kind::Rename,
-        _ => return None,
-    })
-}
-
-const fn action_of(kind: Kind) -> ContainerAction {
-    match kind {
-        Kind::Create | Kind::Rename | Kind::Answered => ContainerAction::Create,
-        Kind::Start | Kind::Begun => ContainerAction::Start,
-        Kind::Stop | Kind::Wait => ContainerAction::Stop,
-        Kind::Remove => ContainerAction::Remove,
-        Kind::Copy => ContainerAction::Copy,
-        Kind::ExecCreate | Kind::ExecStart => ContainerAction::Exec,
-    }
-}
-
-/// Docker Engine API v1.43, ContainerKill `signal`: any signal; only some of them end a container.
-fn ends_it(signal: Option<&str>) -> bool {
-    let Some(signal) = signal else { return true };
-    let name = signal.to_ascii_uppercase();
-    let name = name.strip_prefix("SIG").unwrap_or(&name);
-    matches!(name, "KILL" | "TERM" | "INT" | "QUIT" | "ABRT" | "9" | "15" | "2" | "3" | "6")
-}
-
-fn blank_event(api: &ApiCall, action: ContainerAction) -> ContainerEvent {
-    ContainerEvent {
-        call: api.id,
-        action,
-        daemon: api.daemon,
-        client: api.client.ip,
-        client_port: api.client.port,
-        tag: api.tag,
-        user_agent: api.user_agent.clone(),
-        container_id: None,
-        name: None,
-        image: None,
-        command: Vec::new(),
-        urls: Vec::new(),
-        privileged: false,
-        binds: Vec::new(),
-        pid_mode: None,
-        network_mode: None,
-        cap_add: Vec::new(),
-        user: None,
-        path: None,
-        copied_bytes: (action == ContainerAction::Copy).then_some(0),
-        risks: Vec::new(),
-        started: api.started,
-        ended: api.started,
-        status: None,
-    }
-}
-
-fn fill(event: &mut ContainerEvent, created: &Created) {
-    let created = created.clone();
-    event.name = created.name;
-    event.image = created.image;
-    event.command = created.command;
-    event.urls = created.urls;
-    event.privileged = created.privileged;
-    event.binds = created.binds;
-    event.pid_mode = created.pid_mode;
-    event.network_mode = created.network_mode;
-    event.cap_add = created.cap_add;
-    event.user = created.user;
-    event.risks = created.risks;
 }
 
 /// Docker Engine API v1.41, `ContainerWait`: -1 is no exit status.

@@ -43,6 +43,8 @@ pub(crate) struct AnswerFacts {
     pub(crate) step_containers: Vec<String>,
     /// URLs of the steps, and those that the daemon says it downloads.
     pub(crate) urls: Vec<String>,
+    /// Those of them that are proxies.
+    pub(crate) proxies: Vec<String>,
     /// The first error that the daemon reported, secrets removed.
     pub(crate) error: Option<String>,
     /// `Digest:` of a pull.
@@ -146,6 +148,7 @@ impl AnswerReader {
         let mut facts = self.facts;
         read.urls.iter().for_each(|url| self.finder.add(url));
         facts.urls = self.finder.into_urls();
+        facts.proxies = read.proxies;
         facts.steps = read.steps;
         facts.base_images = read.base_images;
         facts.limit_hit |= read.limit_hit;

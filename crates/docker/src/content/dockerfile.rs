@@ -12,10 +12,10 @@ mod words;
 
 use std::collections::{BTreeMap, HashMap};
 
-use tw_model::{Secrets, is_secret_name, looks_secret, redact_command};
+use tw_model::{Secrets, is_secret_name, looks_secret, redact_command, redact_url};
 
 use super::expand::expand;
-use super::urls::Finder;
+use super::urls::{self, Finder};
 use secret::redact_statement;
 use statement::{Statement, split};
 use variables::{Scope, Variables};
@@ -24,6 +24,10 @@ use words::{json_words, leading_flags, pairs};
 const MAX_TEXT_BYTES: usize = 1 << 20;
 const MAX_STEPS: usize = 10_000;
 const MAX_BASE_IMAGES: usize = 1000;
+
+/// Proxies of one build, and the bytes of one.
+const MAX_PROXIES: usize = 16;
+const MAX_PROXY_BYTES: usize = 1024;
 
 /// Stages whose variables later stages can inherit.
 const MAX_STAGES: usize = 256;
@@ -40,6 +44,8 @@ pub(crate) struct DockerfileFacts {
     pub(crate) steps: Vec<String>,
     /// Every URL or host that is fetched from, build arguments included.
     pub(crate) urls: Vec<String>,
+    /// Those of them that are proxies, at most [`MAX_PROXIES`].
+    pub(crate) proxies: Vec<String>,
     /// Image of the `# syntax=` directive, which the daemon pulls too.
     pub(crate) syntax_image: Option<String>,
     /// Names of `ARG` and `ENV` whose value is a secret.
@@ -278,6 +284,7 @@ impl Reader {
         self.finder.read(value);
         if variables::is_proxy(name) {
             self.finder.add(value);
+            add_proxy(&mut self.facts.proxies, value);
         }
         let secret = !value.is_empty() && (is_secret_name(name) || looks_secret(value));
         let known = self.facts.exposed_secrets.iter().any(|known| known == name);
@@ -324,6 +331,24 @@ impl Reader {
         }
         self.facts.urls = self.finder.into_urls();
         self.facts
+    }
+}
+
+/// Proxies among the build arguments of a call.
+pub(crate) fn proxies_of(build_args: &BTreeMap<String, String>) -> Vec<String> {
+    let mut proxies = Vec::new();
+    for (_, value) in build_args.iter().filter(|(name, _)| variables::is_proxy(name)) {
+        add_proxy(&mut proxies, value);
+    }
+    proxies
+}
+
+/// Adds what is a URL or host, once.
+pub(crate) fn add_proxy(proxies: &mut Vec<String>, value: &str) {
+    let usable = value.len() <= MAX_PROXY_BYTES && urls::host_port(value).is_some();
+    let proxy = redact_url(value, Secrets::Redact);
+    if usable && proxies.len() < MAX_PROXIES && !proxies.contains(&proxy) {
+        proxies.push(proxy);
     }
 }
 

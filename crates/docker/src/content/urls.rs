@@ -6,6 +6,7 @@
 //! at most 4 KiB.
 
 mod decode;
+mod echo;
 mod host;
 mod shell;
 
@@ -15,6 +16,7 @@ use tw_model::{Secrets, redact_url};
 
 pub(crate) use host::host_port;
 
+use self::shell::{Joined, Split};
 use super::expand::expand;
 
 const MAX_TEXT_BYTES: usize = 1 << 20;
@@ -89,29 +91,47 @@ impl Finder {
     }
 
     fn clear_text(&mut self, text: &str) {
-        let commands = shell::commands(text);
-        let variables = shell::assignments(&commands);
+        let substituted = echo::substituted(text);
+        let text = substituted.as_deref().unwrap_or(text);
+        let split = shell::split(text);
+        let variables = shell::assignments(&split.commands);
         if variables.is_empty() || !text.contains('$') {
             self.with_scheme(text);
             self.sockets(text);
-            self.commands(&commands, MAX_NESTING);
+            self.commands(&split, MAX_NESTING);
             return;
         }
         let text = expand(text, '\\', MAX_TEXT_BYTES, &|name| variables.get(name).cloned());
         self.with_scheme(&text);
         self.sockets(&text);
-        self.commands(&shell::commands(&text), MAX_NESTING);
+        self.commands(&shell::split(&text), MAX_NESTING);
     }
 
-    fn commands(&mut self, commands: &[Vec<String>], nesting: u8) {
-        for words in commands {
+    fn commands(&mut self, split: &Split, nesting: u8) {
+        for joined in &split.joined {
+            self.joined(joined);
+        }
+        for words in &split.commands {
             for host in shell::hosts(words) {
                 self.add(&host);
             }
             for word in words.iter().filter(|word| nesting > 0 && word.contains([' ', '\n', '\t']))
             {
-                self.commands(&shell::commands(word), nesting - 1);
+                self.commands(&shell::split(word), nesting - 1);
             }
+        }
+    }
+
+    /// The URL of a word that was put together: `ht''tp://h`, `http://203.0.\` and a line end. Where all
+    /// that was taken out stands behind the host, the text itself shows the URL.
+    fn joined(&mut self, joined: &Joined) {
+        let Some(scheme_end) = joined.word.find("://") else { return };
+        let Some(start) = scheme_start(&joined.word, scheme_end) else { return };
+        let url = cut(joined.word.get(start..).unwrap_or(""), Some('"'));
+        let host = url.get(scheme_end - start + 3..).unwrap_or("");
+        let host_end = scheme_end + 3 + host.find(['/', '?', '#']).unwrap_or(host.len());
+        if joined.at.iter().any(|at| (start + 1..=host_end).contains(at)) {
+            self.add(url);
         }
     }
 

@@ -137,3 +137,28 @@ fn object_names() {
         assert_eq!((target.object(), target.verb()), (object, verb));
     }
 }
+
+#[test]
+fn a_reverse_proxy_s_prefix_is_looked_past() {
+    let read = |path: &str| {
+        let target = Target::read(path).unwrap();
+        (target.path.clone(), target.version.clone(), target.route("POST"))
+    };
+    let build = |version: Option<&str>| {
+        ("/build".to_owned(), version.map(str::to_owned), Some(Route::Build))
+    };
+    for path in
+        ["/docker/v1.41/build?t=x", "/a/b/v1.41/build", "/api/endpoints/1/docker/v1.41/build"]
+    {
+        assert_eq!(read(path), build(Some("1.41")), "{path}");
+    }
+    for path in ["/docker/build", "/api/endpoints/1/docker/build?t=x"] {
+        assert_eq!(read(path), build(None), "{path}");
+    }
+    for path in ["/app/build", "/v2/docker/build", "/containers/v1.41x/build", "/dockers/build"] {
+        assert_ne!(read(path).2, Some(Route::Build), "{path}");
+    }
+    assert_eq!(read("/images/docker/push").2, Some(Route::ImagePush));
+    assert_eq!(read("/containers/docker/start").2, Some(Route::ContainerStart));
+    assert_eq!(read("/v1.41/images/docker/dind/push").2, Some(Route::ImagePush));
+}

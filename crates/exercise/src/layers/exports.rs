@@ -18,7 +18,6 @@ pub fn exports(input: &[u8]) {
         held_bytes_per_domain: 1 << 12,
         held_bytes: 1 << 14,
         conversations: 64,
-        pieces: 4,
         ..Limits::default()
     };
     let mut collector = Collector::new(limits);

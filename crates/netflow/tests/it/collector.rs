@@ -193,3 +193,55 @@ fn a_biflow_is_one_connection() {
     assert_eq!((c.packets, c.bytes), ([10, 20], [1_000, 2_000]));
     assert_eq!((c.opener.port, c.opener_known), (40_000, Opener::Seen));
 }
+
+#[test]
+fn an_exporter_that_began_anew_is_told_from_a_gap_and_said_of_what_was_under_way() {
+    let begun = Way { first: 999_000, last: 1_000_000, ..WAY };
+    let before = v9(1, 900, 0, &[set(0, &template(256, &FLOW)), set(256, &flow(&begun))]);
+    let back = v9(1, 3, 0, &[set(256, &flow(&begun.back()))]);
+    let mut collector = collector();
+    let mut last = None;
+    let mut keep = |told: Told<'_>| {
+        if let Told::Connection(connection, _) = told {
+            last = Some(*connection);
+        }
+    };
+    let mut other_port = exporter(1);
+    other_port.port += 1;
+    collector.push(&datagram(&before, 1), &mut keep);
+    collector.push(&datagram_from(&back, 2, other_port), &mut keep);
+    let counters = collector.counters();
+    assert_eq!((counters.restarts, counters.gaps), (1, 0));
+    let caveats =
+        last.and_then(|c| c.exported).map(|exported| exported.caveats).unwrap_or_default();
+    assert!(caveats.contains(&Caveat::ExporterGaps), "{caveats:?}");
+}
+
+#[test]
+fn conversations_between_the_same_ports_end_one_by_one() {
+    let limits = Limits { linger: Duration::from_secs(100), ..Limits::default() };
+    let mut collector = Collector::new(limits);
+    let way = |number: u32| Way { first: number * 100_000, last: number * 100_000 + 500, ..WAY };
+    let mut ended = Vec::new();
+    let mut keep = |told: Told<'_>| {
+        if let Told::Connection(connection, _) = told
+            && connection.ended
+        {
+            ended.push((connection.first, connection.packets));
+        }
+    };
+    // The second lives on by a late record while the first and third end.
+    for (number, second) in [(1, 1), (2, 2), (3, 3), (2, 90)] {
+        let mut ways = [way(number), way(number).back()];
+        ways.iter_mut().for_each(|way| way.bytes += u32::try_from(second).unwrap());
+        collector.push(&datagram(&fixed(5, 1, 0, &ways), second), &mut keep);
+    }
+    collector.advance(at(NOW + 110), &mut keep);
+    assert_eq!(collector.usage().conversations, 1);
+    collector.push(&datagram(&fixed(5, 1, 0, &[way(4), way(4).back()]), 111), &mut keep);
+    assert_eq!(collector.usage().conversations, 2);
+    collector.finish(&mut keep);
+    let packets: Vec<_> = ended.iter().map(|(_, packets)| packets[0]).collect();
+    assert_eq!(packets, [10, 10, 20, 10], "{ended:?}");
+    assert_eq!(collector.usage().conversations, 0);
+}

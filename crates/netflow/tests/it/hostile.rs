@@ -92,6 +92,15 @@ fn seeds() -> Vec<Vec<u8>> {
     ]
 }
 
+const DATAGRAMS: u64 = 1_000_000;
+
+/// Resident memory of this process (`proc(5)`), which also runs the other tests, all of them small.
+fn resident_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap_or_default();
+    line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
 #[test]
 fn mutated_datagrams_neither_panic_nor_grow() {
     let limits = Limits {
@@ -104,8 +113,11 @@ fn mutated_datagrams_neither_panic_nor_grow() {
     let mut collector = Collector::new(limits);
     let mut random = Random(0x5eed_cafe);
     let seeds = seeds();
-    let (mut told, mut taken) = (0u64, 0u64);
-    for number in 0..200_000u64 {
+    let (mut told, mut taken, mut early) = (0u64, 0u64, 0);
+    for number in 0..DATAGRAMS {
+        if number == DATAGRAMS / 4 {
+            early = resident_kib();
+        }
         let mut bytes = seeds[random.below(seeds.len())].clone();
         for _ in 0..random.below(6) {
             let place = random.below(bytes.len());
@@ -123,7 +135,9 @@ fn mutated_datagrams_neither_panic_nor_grow() {
     let usage = collector.usage();
     assert!(usage.exporters <= 16 && usage.fields <= 20_000, "{usage:?}");
     assert!(usage.held_bytes <= 1 << 20 && usage.conversations <= 1_000, "{usage:?}");
+    let late = resident_kib();
+    assert!(late <= early + 16 * 1_024, "resident: {early} KiB after a quarter, {late} at the end");
     collector.finish(&mut |_| told += 1);
-    assert!(taken > 50_000, "{taken}");
-    assert!(told > 100_000 && collector.usage().conversations == 0, "{told}");
+    assert!(taken > 250_000, "{taken}");
+    assert!(told > 500_000 && collector.usage().conversations == 0, "{told}");
 }

@@ -4,3 +4,4 @@ mod collector;
 mod decoder;
 mod hostile;
 mod message;
+mod state;

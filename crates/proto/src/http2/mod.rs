@@ -24,7 +24,9 @@ use crate::cursor::Cursor;
 use crate::limits::length;
 use crate::out::Out;
 use crate::probe::PREFACE;
-use crate::{BodyEnd, Extent, Header, HttpEventKind, HttpVersion, RequestHead, ResponseHead};
+use crate::{
+    BodyEnd, Extent, Header, HttpEventKind, HttpVersion, Limits, RequestHead, ResponseHead,
+};
 
 /// One HTTP/2 connection.
 pub(crate) struct Http2 {
@@ -74,12 +76,12 @@ struct Block {
 impl Http2 {
     /// A connection seen from its start (`joined` false), or one of which header blocks may have
     /// been missed.
-    pub(crate) fn new(joined: bool, out: &Out<'_>) -> Self {
+    pub(crate) fn new(joined: bool, limits: &Limits) -> Self {
         let mut halves = [Half::default(), Half::default()];
         if joined {
             for half in &mut halves {
                 half.start = Start::Lost;
-                half.decoder.forget(out.limits);
+                half.decoder.forget(limits);
             }
         }
         Self {

@@ -5,7 +5,7 @@
 //! direction that cannot be read any more (wrong secrets, an unreadable cipher suite, a
 //! renegotiation, a hole that is not found the end of) is given up, and what was missing is said.
 
-use tw_model::Direction;
+use tw_model::{ClientCertificate, Direction};
 
 use super::hello::{ClientHello, EncryptedExtensions, ServerHello};
 use super::keylog::{ClientRandom, Secret, SessionSecrets};
@@ -20,8 +20,12 @@ const HANDSHAKE: u8 = 22;
 const APPLICATION_DATA: u8 = 23;
 
 const END_OF_EARLY_DATA: u8 = 5;
+const CERTIFICATE: u8 = 11;
+const CERTIFICATE_REQUEST: u8 = 13;
 const FINISHED: u8 = 20;
 const KEY_UPDATE: u8 = 24;
+
+const NO_CERTIFICATE_BYTES: usize = 4;
 
 /// What follows a direction that is given up in the midst of its data: all of it is missing.
 const ALL_THE_REST: u64 = u32::MAX as u64;
@@ -32,6 +36,8 @@ pub(super) enum Piece<'a> {
     Data(Direction, &'a [u8]),
     /// Application data that is missing.
     Gap(Direction, u64),
+    /// What the handshake shows of client certificates.
+    ClientAuth(ClientCertificate),
 }
 
 type Sink<'s> = dyn FnMut(Piece<'_>) + 's;
@@ -40,6 +46,16 @@ type Sink<'s> = dyn FnMut(Piece<'_>) + 's;
 struct Chosen {
     suite: Option<Suite>,
     random: [u8; 32],
+}
+
+/// What the server's sealed handshake said of certificates so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Certificates {
+    None,
+    /// It sent its own.
+    Server,
+    /// It asked for the client's.
+    Asked,
 }
 
 /// Decrypts one connection.
@@ -51,6 +67,7 @@ pub(super) struct Decryption {
     early_taken: Option<bool>,
     /// Something came that the other direction may have waited for.
     news: bool,
+    certificates: Certificates,
     secrets: Option<SessionSecrets>,
     /// By `Direction::index`.
     sides: [Side; 2],
@@ -65,6 +82,7 @@ impl Decryption {
             early_offered: false,
             early_taken: None,
             news: false,
+            certificates: Certificates::None,
             secrets: None,
             sides: [Side::new(), Side::new()],
             limits: *limits,
@@ -272,7 +290,7 @@ impl Decryption {
     fn hellos(&mut self, direction: Direction, content: &[u8]) {
         let limit = length(self.limits.hello_bytes);
         let mut messages = std::mem::take(&mut self.side(direction).messages);
-        messages.push(content, limit, &mut |kind, body| match kind {
+        messages.push(content, limit, &mut |kind, _, body| match kind {
             1 if self.client.is_none() => {
                 if let Some(hello) = ClientHello::parse(body) {
                     self.client = Some((direction, ClientRandom(hello.random)));
@@ -297,13 +315,24 @@ impl Decryption {
     fn sealed_messages(&mut self, direction: Direction, content: &[u8], sink: &mut Sink<'_>) {
         let limit = length(self.limits.hello_bytes);
         let mut messages = std::mem::take(&mut self.side(direction).messages);
-        messages.push(content, limit, &mut |kind, body| match (self.side(direction).phase, kind) {
+        messages.push(content, limit, &mut |kind, len, body| match (
+            self.side(direction).phase,
+            kind,
+        ) {
+            (Phase::Handshake, CERTIFICATE | CERTIFICATE_REQUEST) => {
+                self.certificates(direction, kind, len, sink);
+            }
             (Phase::Early, END_OF_EARLY_DATA) => self.enter(direction, Phase::Handshake, sink),
             (Phase::Handshake, EncryptedExtensions::KIND) if !self.is_client(direction) => {
                 self.early_taken = Some(EncryptedExtensions::takes_early_data(body));
                 self.news = true;
             }
-            (Phase::Handshake, FINISHED) => self.enter(direction, Phase::Application, sink),
+            (Phase::Handshake, FINISHED) => {
+                if !self.is_client(direction) && self.certificates == Certificates::Server {
+                    sink(Piece::ClientAuth(ClientCertificate::NotAsked));
+                }
+                self.enter(direction, Phase::Application, sink);
+            }
             (Phase::Application, KEY_UPDATE) => {
                 let side = self.side(direction);
                 side.protection = side.protection.as_ref().and_then(Protection::next);
@@ -311,6 +340,24 @@ impl Decryption {
             _ => {}
         });
         self.side(direction).messages = messages;
+    }
+
+    /// RFC 8446 §4.3.2, §4.4.2. A certificate without an entry is the lengths of an empty context
+    /// and of an empty list. A resumed session has neither of the server's messages.
+    fn certificates(&mut self, direction: Direction, kind: u8, len: usize, sink: &mut Sink<'_>) {
+        match (self.is_client(direction), kind) {
+            (false, CERTIFICATE_REQUEST) => self.certificates = Certificates::Asked,
+            (false, _) if self.certificates == Certificates::None => {
+                self.certificates = Certificates::Server;
+            }
+            (true, CERTIFICATE) => {
+                let given = len > NO_CERTIFICATE_BYTES;
+                let shown =
+                    if given { ClientCertificate::Given } else { ClientCertificate::Withheld };
+                sink(Piece::ClientAuth(shown));
+            }
+            _ => {}
+        }
     }
 
     /// Both hellos are there: on to the first key.

@@ -1,7 +1,11 @@
 //! `ClientHello` and `ServerHello` (RFC 8446 §4.1.2, §4.1.3; RFC 5246 §7.4.1).
 
+use tw_model::{Direction, TlsHello};
+
+use super::ja4::{self, Carrier};
 use crate::cursor::Cursor;
 use crate::http::fields::text;
+use crate::reader::Ends;
 
 const SERVER_NAME: u16 = 0;
 const SIGNATURE_ALGORITHMS: u16 = 13;
@@ -29,6 +33,9 @@ pub(crate) struct ClientHello {
 }
 
 impl ClientHello {
+    /// Handshake message type.
+    pub(crate) const KIND: u8 = 1;
+
     /// Parses the body of a handshake message of type 1; `None` where no server would take it.
     pub(crate) fn parse(body: &[u8]) -> Option<Self> {
         let mut cursor = Cursor::new(body);
@@ -76,8 +83,19 @@ impl ClientHello {
         self.extensions.contains(&EARLY_DATA)
     }
 
-    pub(crate) fn alpn_names(&self) -> Vec<String> {
-        self.alpn.iter().map(|name| text(name)).collect()
+    /// What is told of it; the server's version is not known yet.
+    pub(crate) fn told(&self, ends: &Ends, direction: Direction, carrier: Carrier) -> TlsHello {
+        let (client, server) = ends.sender_and_receiver(direction);
+        TlsHello {
+            flow: ends.flow,
+            client,
+            server,
+            sni: self.sni.clone(),
+            alpn: self.alpn.iter().map(|name| text(name)).collect(),
+            ja4: ja4::fingerprint(self, carrier),
+            version: None,
+            quic: carrier == Carrier::Quic,
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 use tw_model::{AnomalyKind, Direction, TlsHello};
 
 use super::hello::{ClientHello, ServerHello, version_name};
-use super::ja4;
+use super::ja4::Carrier;
 use super::protection::Suite;
 use super::record::{Handshake, Message};
 use crate::Event;
@@ -94,25 +94,12 @@ impl Hellos {
 
     fn hello(&mut self, direction: Direction, kind: u8, body: &[u8]) -> bool {
         match kind {
-            1 => {
+            ClientHello::KIND => {
                 let Some(hello) = ClientHello::parse(body) else {
                     return false;
                 };
-                let (client, server) = self.ends.sender_and_receiver(direction);
                 self.client_direction = Some(direction);
-                self.client = Some((
-                    direction,
-                    TlsHello {
-                        flow: self.ends.flow,
-                        client,
-                        server,
-                        sni: hello.sni.clone(),
-                        alpn: hello.alpn_names(),
-                        ja4: ja4::fingerprint(&hello),
-                        version: None,
-                        quic: false,
-                    },
-                ));
+                self.client = Some((direction, hello.told(&self.ends, direction, Carrier::Tcp)));
                 true
             }
             2 => {

@@ -9,13 +9,24 @@ use super::hello::ClientHello;
 const SERVER_NAME: u16 = 0;
 const ALPN: u16 = 16;
 
-/// The fingerprint of a hello over TCP: `t13d1516h2_8daaf6152771_e5627efa2ab1`.
-pub(crate) fn fingerprint(hello: &ClientHello) -> String {
+/// What a hello was sent over: the fingerprint begins with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Carrier {
+    Tcp,
+    Quic,
+}
+
+/// The fingerprint of a hello: `t13d1516h2_8daaf6152771_e5627efa2ab1`.
+pub(crate) fn fingerprint(hello: &ClientHello, carrier: Carrier) -> String {
     let mut ciphers = without_grease(&hello.ciphers);
     let mut extensions = without_grease(&hello.extensions);
     let sni = if hello.extensions.contains(&SERVER_NAME) { 'd' } else { 'i' };
+    let carrier = match carrier {
+        Carrier::Tcp => 't',
+        Carrier::Quic => 'q',
+    };
     let mut text = format!(
-        "t{}{sni}{:02}{:02}{}",
+        "{carrier}{}{sni}{:02}{:02}{}",
         version(hello),
         ciphers.len().min(99),
         extensions.len().min(99),
@@ -118,13 +129,13 @@ mod tests {
 
     #[test]
     fn the_specification_s_example() {
-        assert_eq!(fingerprint(&example()), "t13d1516h2_8daaf6152771_e5627efa2ab1");
+        assert_eq!(fingerprint(&example(), Carrier::Tcp), "t13d1516h2_8daaf6152771_e5627efa2ab1");
     }
 
     #[test]
     fn an_empty_hello_has_zeros() {
         let hello = ClientHello { legacy_version: 0x0301, ..ClientHello::default() };
-        assert_eq!(fingerprint(&hello), "t10i000000_000000000000_000000000000");
+        assert_eq!(fingerprint(&hello, Carrier::Tcp), "t10i000000_000000000000_000000000000");
     }
 
     #[test]
@@ -133,7 +144,7 @@ mod tests {
         let list = "0005,000a,000b,000d,0012,0015,0017,001b,0023,002b,002d,0033,4469,ff01";
         let hash = Sha256::digest(list.as_bytes());
         let end = format!("{:02x}{:02x}", hash[0], hash[1]);
-        assert!(fingerprint(&with).split('_').nth(2).unwrap().starts_with(&end));
+        assert!(fingerprint(&with, Carrier::Tcp).split('_').nth(2).unwrap().starts_with(&end));
     }
 
     #[test]

@@ -8,19 +8,20 @@ const ENCRYPTED_EXTENSIONS: u8 = 8;
 #[derive(Debug, Default)]
 pub(super) struct Messages {
     header: Vec<u8>,
-    /// Bytes of the body that are still to come.
+    /// Bytes of the body, and those that are still to come.
+    len: usize,
     left: usize,
     body: Vec<u8>,
 }
 
 impl Messages {
-    /// Takes the content of a handshake record; `each` gets type and body of what it completes,
-    /// the body empty where it is not needed or longer than `limit`.
+    /// Takes the content of a handshake record; `each` gets type, length and body of what it
+    /// completes, the body empty where it is not needed or longer than `limit`.
     pub(super) fn push(
         &mut self,
         mut content: &[u8],
         limit: usize,
-        each: &mut dyn FnMut(u8, &[u8]),
+        each: &mut dyn FnMut(u8, usize, &[u8]),
     ) {
         while !content.is_empty() {
             if self.header.len() < 4 {
@@ -29,7 +30,8 @@ impl Messages {
                 self.header.extend_from_slice(taken);
                 content = rest;
                 let [_, high, middle, low] = *self.header else { return };
-                self.left = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
+                self.len = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
+                self.left = self.len;
             }
             let (taken, rest) =
                 content.split_at_checked(self.left.min(content.len())).unwrap_or_default();
@@ -41,7 +43,7 @@ impl Messages {
             self.left -= taken.len();
             content = rest;
             if self.left == 0 {
-                each(kind, &self.body);
+                each(kind, self.len, &self.body);
                 self.header.clear();
                 self.body.clear();
             }

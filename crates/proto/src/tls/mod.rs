@@ -4,6 +4,7 @@
 //! Without secrets nothing after the hellos is read. With them the content goes to a reader of its own,
 //! as that of a proxy's tunnel does.
 
+mod client_auth;
 mod decrypt;
 mod hello;
 mod hellos;
@@ -18,10 +19,14 @@ mod side;
 #[cfg(test)]
 mod tests;
 
-use tw_model::Direction;
+use tw_model::{ClientAuth, ClientCertificate, Direction, NetworkTag};
 
+pub(crate) use self::hello::ClientHello;
+pub(crate) use self::ja4::Carrier;
 pub use self::keylog::{ClientRandom, KeyLog, KeyLogCounters, SessionSecrets};
+pub(crate) use self::protection::expand_label;
 
+use self::client_auth::{ClientAuthReader, Shown};
 use self::decrypt::{Decryption, Piece};
 use self::hellos::Hellos;
 use self::meter::Meter;
@@ -36,6 +41,8 @@ pub(crate) struct Tls {
     decryption: Option<Box<Decryption>>,
     /// Set where the records are to be told of while they are not decrypted.
     meter: Option<Box<Meter>>,
+    /// Set where it is to be told what the handshake shows of client certificates.
+    client_auth: Option<Box<ClientAuthReader>>,
     inner: Option<Box<Reader>>,
     tunnels: u32,
 }
@@ -49,14 +56,16 @@ impl Tls {
             hellos: Hellos::new(ends),
             decryption: decrypt.then(|| Box::new(Decryption::new(limits))),
             meter: None,
+            client_auth: decrypt.then(Box::default),
             inner: None,
             tunnels,
         }
     }
 
-    /// Records are told of while they are not decrypted.
+    /// Records are told of while they are not decrypted, and client certificates where they show.
     pub(crate) fn tell_records(&mut self) {
         self.meter = Some(Box::default());
+        self.client_auth = Some(Box::default());
     }
 
     pub(crate) const fn client_direction(&self) -> Option<Direction> {
@@ -66,6 +75,7 @@ impl Tls {
     pub(crate) fn wants_more(&self) -> bool {
         self.hellos.wants_more()
             || self.meter.is_some()
+            || self.client_auth.is_some()
             || self.decryption.is_some()
                 && self.inner.as_ref().is_none_or(|inner| inner.wants_more())
     }
@@ -91,6 +101,10 @@ impl Tls {
         if self.hellos.wants_more() {
             self.hellos.data(direction, bytes, out);
         }
+        if let Some(reader) = &mut self.client_auth {
+            let shown = reader.data(direction, bytes, out.limits);
+            self.client_auth(shown, out);
+        }
         if let Some(meter) = &mut self.meter {
             let tell = &mut |record| out.event(Event::TlsRecord(record));
             meter.data(direction, bytes, self.hellos.suite(), tell);
@@ -101,6 +115,7 @@ impl Tls {
     pub(crate) fn gap(&mut self, direction: Direction, len: u64, out: &mut Out<'_>) {
         self.give_up_secrets();
         self.hellos.end(direction, out);
+        self.end_client_auth(direction, out);
         if let Some(meter) = &mut self.meter {
             meter.gap(direction, len, &mut |record| out.event(Event::TlsRecord(record)));
         }
@@ -110,6 +125,7 @@ impl Tls {
     pub(crate) fn half_close(&mut self, direction: Direction, out: &mut Out<'_>) {
         self.give_up_secrets();
         self.hellos.end(direction, out);
+        self.end_client_auth(direction, out);
         if let Some(inner) = &mut self.inner {
             inner.inside(out, |inner, sink| inner.half_close(direction, sink));
         }
@@ -117,9 +133,28 @@ impl Tls {
 
     pub(crate) fn close(&mut self, out: &mut Out<'_>) {
         self.hellos.close(out);
+        self.end_client_auth(Direction::ToResponder, out);
+        self.end_client_auth(Direction::ToOpener, out);
         self.decryption = None;
         if let Some(inner) = &mut self.inner {
             inner.inside(out, Reader::close);
+        }
+    }
+
+    fn end_client_auth(&mut self, direction: Direction, out: &mut Out<'_>) {
+        if let Some(reader) = &mut self.client_auth {
+            let shown = reader.end(direction);
+            self.client_auth(shown, out);
+        }
+    }
+
+    fn client_auth(&mut self, shown: Shown, out: &mut Out<'_>) {
+        if shown == Shown::More {
+            return;
+        }
+        let client = self.client_auth.take().and_then(|reader| reader.client());
+        if let (Shown::This(certificate), Some(client)) = (shown, client) {
+            out.event(Event::ClientAuth(auth(self.ends, client, certificate)));
         }
     }
 
@@ -135,18 +170,30 @@ impl Tls {
         out: &mut Out<'_>,
         act: impl FnOnce(&mut Decryption, &mut dyn FnMut(Piece<'_>)),
     ) {
-        let Self { ends, decryption, inner, tunnels, .. } = self;
+        let Self { ends, decryption, inner, tunnels, hellos, .. } = self;
         let Some(own) = decryption else { return };
         act(own, &mut |piece| {
+            if let Piece::ClientAuth(certificate) = piece {
+                if let Some(client) = hellos.client_direction() {
+                    out.event(Event::ClientAuth(auth(*ends, client, certificate)));
+                }
+                return;
+            }
             let inner =
                 inner.get_or_insert_with(|| Box::new(Reader::inside_tls(*ends, *tunnels, out)));
             inner.inside(out, |inner, sink| match piece {
                 Piece::Data(direction, bytes) => inner.data(direction, bytes, sink),
                 Piece::Gap(direction, len) => inner.gap(direction, len, sink),
+                Piece::ClientAuth(_) => {}
             });
         });
         if own.is_over() {
             *decryption = None;
         }
     }
+}
+
+fn auth(ends: Ends, client: Direction, certificate: ClientCertificate) -> ClientAuth {
+    let (client, server) = ends.sender_and_receiver(client);
+    ClientAuth { flow: ends.flow, client, server, tag: NetworkTag::default(), certificate }
 }

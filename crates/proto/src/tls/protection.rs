@@ -167,7 +167,7 @@ impl Protection {
 }
 
 /// RFC 8446 §7.1: `HKDF-Expand-Label` without context; RFC 5869 §2.3.
-fn expand_label(prk: &hmac::Key, label: &[u8], len: usize) -> Vec<u8> {
+pub(crate) fn expand_label(prk: &hmac::Key, label: &[u8], len: usize) -> Vec<u8> {
     let byte = |len: usize| u8::try_from(len).unwrap_or(u8::MAX);
     let label_len = byte(label.len().saturating_add(6));
     let head = [0, byte(len), label_len];

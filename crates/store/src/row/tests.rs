@@ -6,7 +6,7 @@ const HOST: &str = "10.0.0.5";
 fn seen(times: &[Timestamp]) -> Row {
     let mut row = Row::default();
     for &time in times {
-        row.touch(time, ip(HOST), How::Observed);
+        row.touch(time, ip(HOST), How::Observed, Via::Packets);
     }
     row
 }
@@ -62,14 +62,14 @@ fn silence_longer_than_forget_after_forgets() {
 #[test]
 fn a_new_contact_does_not_revive_what_was_forgotten() {
     let mut row = seen(&[at(1, 0), at(2, 0), at(3, 0)]);
-    row.touch(at(300, 7), ip(HOST), How::Observed);
+    row.touch(at(300, 7), ip(HOST), How::Observed, Via::Packets);
     let start = at(300, 0);
     assert_eq!(
         standing(&row, at(300, 8)),
         Knowledge::Touched { first_seen: start, first_seen_by: None }
     );
-    row.touch(at(301, 0), ip(HOST), How::Observed);
-    row.touch(at(302, 0), ip(HOST), How::Observed);
+    row.touch(at(301, 0), ip(HOST), How::Observed, Via::Packets);
+    row.touch(at(302, 0), ip(HOST), How::Observed, Via::Packets);
     assert_eq!(standing(&row, at(302, 1)), Knowledge::Known);
 }
 
@@ -80,9 +80,9 @@ fn the_operators_word_holds_at_once_and_is_forgotten_too() {
         assert_eq!(standing(&row, at(10, 0)), Knowledge::Known);
         assert_eq!(standing(&row, at(0, 0)), Knowledge::Known, "a baseline may be younger");
         assert_eq!(standing(&row, at(191, 0)), Knowledge::Never);
-        row.touch(at(191, 0), ip(HOST), How::Observed);
+        row.touch(at(191, 0), ip(HOST), How::Observed, Via::Packets);
         assert_eq!(standing(&row, at(191, 5)), touched(at(191, 0)), "no revival by a contact");
-        row.touch(at(100, 0), ip(HOST), How::Observed);
+        row.touch(at(100, 0), ip(HOST), How::Observed, Via::Packets);
         assert_eq!(standing(&row, at(191, 5)), Knowledge::Known, "kept alive in between");
     }
 }
@@ -105,7 +105,7 @@ fn merging_is_commutative_associative_and_idempotent() {
         for _ in 0..random.below(5) {
             let by = IpAddr::from([10, 0, 0, u8::try_from(random.below(4)).unwrap()]);
             let how = How::ALL[usize::try_from(random.below(4)).unwrap()];
-            row.touch(at(random.below(9), random.below(3)), by, how);
+            row.touch(at(random.below(9), random.below(3)), by, how, Via::Packets);
         }
         if random.below(4) == 0 {
             row.merge(&Row::in_a_finding());

@@ -50,7 +50,10 @@ fn random_store(random: &mut Random) -> Folder {
         let key = keys[usize::try_from(random.below(9)).unwrap()];
         let time = at(random.below(40), random.below(3));
         let how = How::ALL[usize::try_from(random.below(4)).unwrap()];
-        store.record(&tw_detect::Fact { environment, host, key, at: time }, how);
+        store.record(
+            &tw_detect::Fact { environment, host, key, at: time, via: tw_model::Via::Packets },
+            how,
+        );
         if random.below(9) == 0 {
             store.mark_in_finding(environment, key);
         }
@@ -102,13 +105,13 @@ fn an_export_is_lines_that_a_person_can_read() {
     let line = text.lines().find(|line| line.contains("entry")).unwrap();
     assert_eq!(
         line,
-        r#"{"type":"entry","environment":"default","axis":"name","key":"example.org","first_seen":"2024-10-05T00:00:00Z","first_seen_by":"10.0.0.5","last_seen":"2024-10-13T00:00:00Z","days":["2024-10-05/2024-10-07","2024-10-13"],"how":["observed"]}"#
+        r#"{"type":"entry","environment":"default","axis":"name","key":"example.org","first_seen":"2024-10-05T00:00:00Z","first_seen_by":"10.0.0.5","last_seen":"2024-10-13T00:00:00Z","days":["2024-10-05/2024-10-07","2024-10-13"],"how":["observed"],"via":["packets"]}"#
     );
     let csv = exported(&folder.store, Format::Csv);
     assert_eq!(
         csv.lines().nth(2),
         Some(
-            "default,name,example.org,10.0.0.5,2024-10-05T00:00:00Z,10.0.0.5,2024-10-13T00:00:00Z,,2024-10-05/2024-10-07 2024-10-13,observed,false"
+            "default,name,example.org,10.0.0.5,2024-10-05T00:00:00Z,10.0.0.5,2024-10-13T00:00:00Z,,2024-10-05/2024-10-07 2024-10-13,observed,packets,false"
         )
     );
 }

@@ -39,7 +39,7 @@ use packet::{count, datagram, settle_opener};
 ///
 /// **Determinism.** The same packets give the same events, whatever the keys of the hash table.
 ///
-/// **Memory.** About 640 bytes and an `S` for a flow with no data held, and at most 4 KiB for each
+/// **Memory.** About 660 bytes and an `S` for a flow with no data held, and at most 4 KiB for each
 /// direction that is being read, within [`Limits::kept_bytes`].
 #[derive(Debug)]
 pub struct Table<S> {
@@ -243,7 +243,7 @@ impl<S: Default> Table<S> {
             now,
         };
         let outcome = match packet.transport {
-            Transport::Tcp(tcp) => entry.tcp.segment(&mut step, direction, &tcp),
+            Transport::Tcp(tcp) => entry.tcp.segment(&mut step, direction, packet, &tcp),
             Transport::Udp(_) if repeated => Outcome::Taken,
             Transport::Udp(udp) => datagram(&mut step, direction, &udp),
             Transport::Other { .. } => Outcome::Taken,

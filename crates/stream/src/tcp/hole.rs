@@ -14,6 +14,24 @@ pub(crate) struct Held {
     pub(crate) cut: u64,
     /// The packet that carried them.
     pub(crate) evidence: Evidence,
+    /// The segment that they are of, as it came.
+    whole: Span,
+}
+
+/// From the first position of a segment to behind its last byte.
+#[derive(Clone, Copy, Debug, Default)]
+struct Span {
+    from: u64,
+    until: u64,
+}
+
+impl Span {
+    /// Does Linux give the bytes that two segments share to this one, which came later? It keeps those
+    /// of the segment that begins first; of two that begin together, of the longer one
+    /// (`tcp_data_queue_ofo`).
+    const fn displaces(self, held: Self) -> bool {
+        self.from < held.from || (self.from == held.from && self.until > held.until)
+    }
 }
 
 /// Segments by position, not overlapping, and since when they wait.
@@ -77,7 +95,8 @@ impl Hole {
         Some(position.saturating_add(length(&held.bytes)).saturating_add(held.cut))
     }
 
-    /// Holds what is new of a segment; where it overlaps with what is held, the first bytes stay.
+    /// Holds what is new of a segment; where it overlaps with what is held, one of them is kept, as
+    /// Linux does.
     pub(crate) fn insert(
         &mut self,
         position: u64,
@@ -87,26 +106,34 @@ impl Hole {
     ) -> Insertion {
         let mut done = Insertion::default();
         let end = position.saturating_add(length(bytes));
+        let whole = Span { from: position, until: end };
         let mut cursor = position;
         let mut last = None;
         while cursor < end {
-            if let Some((at, held)) = self.covering(cursor) {
+            if let Some((at, held)) = self.covering_mut(cursor) {
                 let until = at.saturating_add(length(&held.bytes)).min(end);
-                done.conflict |=
-                    slice(bytes, position, cursor, until) != slice(&held.bytes, at, cursor, until);
+                let new = slice(bytes, position, cursor, until);
+                let old = slice_mut(&mut held.bytes, at, cursor, until);
+                if new != old {
+                    done.conflict = true;
+                    if whole.displaces(held.whole) {
+                        old.copy_from_slice(new);
+                        held.evidence = evidence;
+                    }
+                }
                 done.repeated += until - cursor;
                 (cursor, last) = (until, Some(at));
                 continue;
             }
             let until = self.next_bytes(cursor).map_or(end, |next| next.min(end));
             let piece = slice(bytes, position, cursor, until);
-            done.charged += self.put(cursor, piece, evidence);
+            done.charged += self.put(cursor, piece, evidence, whole);
             (cursor, last) = (until, Some(cursor));
         }
         if cut > 0 {
             let at = last.unwrap_or(position);
             if last.is_none() {
-                done.charged += self.put(at, &[], evidence);
+                done.charged += self.put(at, &[], evidence, whole);
             }
             if let Some(held) = self.segments.get_mut(&at) {
                 let own_end = at.saturating_add(length(&held.bytes));
@@ -124,22 +151,28 @@ impl Hole {
     }
 
     /// Returns what was charged.
-    fn put(&mut self, position: u64, bytes: &[u8], evidence: Evidence) -> u64 {
+    fn put(&mut self, position: u64, bytes: &[u8], evidence: Evidence, whole: Span) -> u64 {
         if let Some(held) = self.segments.get_mut(&position) {
             if held.bytes.is_empty() {
                 held.cut = held.cut.saturating_sub(length(bytes));
                 held.bytes = bytes.into();
                 held.evidence = evidence;
+                held.whole = whole;
                 return length(bytes);
             }
             return 0;
         }
-        self.segments.insert(position, Held { bytes: bytes.into(), cut: 0, evidence });
+        self.segments.insert(position, Held { bytes: bytes.into(), cut: 0, evidence, whole });
         charge(bytes)
     }
 
-    fn covering(&self, position: u64) -> Option<(u64, &Held)> {
-        let (&at, held) = self.segments.range(..=position).next_back()?;
+    /// Held segments that begin before a position.
+    pub(crate) fn before(&self, until: u64) -> impl Iterator<Item = (u64, &Held)> {
+        self.segments.range(..until).map(|(&position, held)| (position, held))
+    }
+
+    fn covering_mut(&mut self, position: u64) -> Option<(u64, &mut Held)> {
+        let (&at, held) = self.segments.range_mut(..=position).next_back()?;
         (at.saturating_add(length(&held.bytes)) > position).then_some((at, held))
     }
 
@@ -159,6 +192,12 @@ pub(crate) fn charge(bytes: &[u8]) -> u64 {
 pub(crate) fn slice(bytes: &[u8], position: u64, from: u64, until: u64) -> &[u8] {
     let index = |at: u64| usize::try_from(at.saturating_sub(position)).unwrap_or(usize::MAX);
     bytes.get(index(from)..index(until).min(bytes.len())).unwrap_or_default()
+}
+
+fn slice_mut(bytes: &mut [u8], position: u64, from: u64, until: u64) -> &mut [u8] {
+    let index = |at: u64| usize::try_from(at.saturating_sub(position)).unwrap_or(usize::MAX);
+    let until = index(until).min(bytes.len());
+    bytes.get_mut(index(from)..until).unwrap_or_default()
 }
 
 /// What a held segment is charged besides its bytes: the map's node, the evidence, the allocation.

@@ -3,6 +3,7 @@
 //! Each direction is put together by a [`Side`]. This module decides what a segment means for the
 //! connection, without trusting any single one: a blind sender must not be able to end it.
 
+mod doubt;
 mod handshake;
 mod hole;
 mod joined;
@@ -12,7 +13,7 @@ mod side;
 mod tail;
 
 use tw_model::{ConnectionState, Direction};
-use tw_wire::{TcpFlags, TcpSegment};
+use tw_wire::{Packet, TcpFlags, TcpSegment};
 
 use crate::step::{Sink, Step, length};
 use crate::{CloseReason, Counters, pair};
@@ -70,15 +71,20 @@ impl Tcp {
         &mut self,
         step: &mut Step<'_, S, F>,
         direction: Direction,
+        packet: &Packet<'_>,
         segment: &TcpSegment<'_>,
     ) -> Outcome {
         if step.counts_only() {
             self.forget_held(step);
+        } else if self.doubts(direction, packet, segment)
+            && self.set_aside(step, direction, segment)
+        {
+            return self.review(step);
         }
         let flags = segment.flags;
         if flags.has(TcpFlags::SYN) {
             match self.syn(step, direction, segment) {
-                handshake::Syn::Opens => {}
+                handshake::Syn::Opens => self.learn_trust(direction, packet),
                 handshake::Syn::Ignored => {
                     step.counters.segments_ignored += 1;
                     return Outcome::Taken;
@@ -126,6 +132,7 @@ impl Tcp {
     pub(crate) fn forget_tails(&mut self, counters: &mut Counters) {
         for side in &mut self.sides {
             side.forget_tail(counters);
+            side.forget_doubtful(counters);
         }
     }
 
@@ -133,6 +140,7 @@ impl Tcp {
     pub(crate) fn flush<S, F: Sink<S>>(&mut self, step: &mut Step<'_, S, F>) {
         self.begin(step);
         for direction in self.earliest_first() {
+            self.side_mut(direction).believe(step, direction, u64::MAX);
             self.side_mut(direction).give_up_all(step, direction);
         }
     }
@@ -220,6 +228,9 @@ impl Tcp {
         if !side.started() && step.flow.midstream && other_started {
             side.start(position);
         }
+        if let Some(behind) = segment.urgent() {
+            side.urgent = position.saturating_add(u64::from(behind));
+        }
         side.payload(step, direction, position, segment.payload, segment.payload_len);
     }
 
@@ -233,6 +244,7 @@ impl Tcp {
         let syn = segment.flags.has(TcpFlags::SYN);
         let acknowledged = self.side_mut(direction.reversed());
         let moved = acknowledged.acknowledge(segment.ack, step.now, step.counts_only());
+        acknowledged.believe(step, direction.reversed(), u64::MAX);
         if syn {
             acknowledged.start_at_ack(segment.ack);
             return;

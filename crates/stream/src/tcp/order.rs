@@ -1,11 +1,11 @@
 //! Puts the segments of one direction in order.
 //!
-//! Overlaps: the first bytes win. Systems differ in which bytes they keep, and nobody outside knows
-//! the receiver's choice; but what was handed on cannot be taken back, so the first is the only policy
-//! that is the same for bytes that are still held and for those that are not. That they differ is an
-//! anomaly in itself: it is told for bytes that are held, and for the latest 4 KiB handed on.
+//! Overlaps: what was handed on stays, as it does with every receiver that took it. Of bytes that are
+//! still held systems keep different ones; here it is those that Linux keeps, for that is what nearly
+//! every Docker daemon runs on. That they differ is an anomaly in itself: it is told for bytes that are held,
+//! and for the latest 4 KiB handed on.
 
-use tw_model::{AnomalyKind, Direction};
+use tw_model::{AnomalyKind, Direction, Evidence};
 
 use super::hole::{Held, charge, slice};
 use super::side::Side;
@@ -65,18 +65,15 @@ impl Side {
             self.compare(step, position, payload);
         }
         let captured = position.saturating_add(length(payload));
-        // What is held came first: the segment is woven around it.
-        while let Some(first) = self.first_held().filter(|first| *first < captured) {
-            self.deliver(step, direction, slice(payload, position, self.next, first));
-            let Some((at, held)) = self.hole.as_mut().and_then(|hole| hole.pop_first()) else {
-                break;
-            };
+        // It begins before all that is held, so that its bytes win.
+        let mut differs = false;
+        for (at, held) in self.hole.iter().flat_map(|hole| hole.before(captured)) {
             let until = at.saturating_add(length(&held.bytes)).min(captured);
-            if slice(payload, position, at, until) != slice(&held.bytes, at, at, until) {
-                self.conflict(step);
-            }
+            differs |= slice(payload, position, at, until) != slice(&held.bytes, at, at, until);
             step.counters.retransmitted_bytes += until.saturating_sub(at);
-            self.deliver_held(step, direction, at, &held);
+        }
+        if differs {
+            self.conflict(step);
         }
         self.deliver(step, direction, slice(payload, position, self.next, captured));
         if captured < end {
@@ -154,14 +151,7 @@ impl Side {
         let end = if self.fin { all.min(self.end) } else { all };
         step.counters.after_fin_bytes += all - end.max(at).min(all);
         let new = slice(&held.bytes, at, self.next, end);
-        let offset = self.next - self.start;
-        if end > self.next {
-            if step.wants(direction, length(new)) {
-                self.keep(step, new);
-            }
-            self.next = end;
-            step.data(direction, offset, new, held.evidence);
-        }
+        self.tell(step, direction, new, held.evidence);
         if let Some(hole) = &mut self.hole {
             hole.cut_until = hole.cut_until.max(all.saturating_add(held.cut));
             hole.opened = step.now;
@@ -174,15 +164,40 @@ impl Side {
         direction: Direction,
         bytes: &[u8],
     ) {
+        self.tell(step, direction, bytes, step.evidence);
+    }
+
+    /// Hands on the next bytes, without one that is urgent: who reads the stream does not get it.
+    fn tell<S, F: Sink<S>>(
+        &mut self,
+        step: &mut Step<'_, S, F>,
+        direction: Direction,
+        bytes: &[u8],
+        evidence: Evidence,
+    ) {
         if bytes.is_empty() {
             return;
         }
         if step.wants(direction, length(bytes)) {
             self.keep(step, bytes);
         }
-        let offset = self.next - self.start;
-        self.next = self.next.saturating_add(length(bytes));
-        step.data(direction, offset, bytes, step.evidence);
+        let (at, offset) = (self.next, self.next - self.start);
+        self.next = at.saturating_add(length(bytes));
+        if self.urgent < at || self.urgent >= self.next {
+            step.data(direction, offset, bytes, evidence);
+            return;
+        }
+        step.counters.urgent_bytes += 1;
+        let before = slice(bytes, at, at, self.urgent);
+        let behind = slice(bytes, at, self.urgent.saturating_add(1), self.next);
+        step.data(direction, offset, before, evidence);
+        step.count_payload(direction, 1);
+        step.data(
+            direction,
+            offset.saturating_add(length(before)).saturating_add(1),
+            behind,
+            evidence,
+        );
     }
 
     /// Keeps bytes that are handed on for comparison, if the table has memory for that.

@@ -98,7 +98,9 @@ impl Side {
         }
         let known = first.or_else(|| (self.end != 0).then_some(self.end));
         let target = known.unwrap_or(self.acked);
-        let target = if self.fin { target.min(self.end) } else { target }.max(self.next);
+        let target = if self.fin { target.min(self.end) } else { target };
+        self.believe(step, direction, target);
+        let target = target.max(self.next);
         self.skip_to(step, direction, target);
         if !self.fin && first.is_none() {
             self.end = 0;

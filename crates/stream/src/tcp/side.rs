@@ -4,6 +4,7 @@
 
 use tw_model::Direction;
 
+use super::doubt::Trust;
 use super::hole::Hole;
 use super::tail::Tail;
 use crate::step::{Sink, Step};
@@ -17,10 +18,15 @@ pub(crate) struct Side {
     pub(super) next: u64,
     /// The other side has everything before this. 0: it never said.
     pub(super) acked: u64,
+    /// Of the latest urgent byte, which is no part of the stream (RFC 6093 §2). 0: there was none.
+    pub(super) urgent: u64,
     /// Where this direction ends. 0: not known.
     pub(super) end: u64,
     pub(super) hole: Option<Box<Hole>>,
     pub(super) tail: Option<Box<Tail>>,
+    /// Bytes that the receiver may never have taken.
+    pub(super) doubtful: Option<Box<Hole>>,
+    pub(super) trust: Trust,
     pub(super) conflicts: u32,
     pub(super) overflows: u32,
     /// A packet of this direction was captured: if not, nothing is missed from it.

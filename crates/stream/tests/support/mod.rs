@@ -5,12 +5,13 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use tw_model::{AnomalyKind, Direction, Evidence, MacAddress, NetworkTag, SourceId, Timestamp};
 use tw_stream::{CloseReason, Flow, Interest, Limits, StreamEvent, Table};
-use tw_wire::{Packet, TcpFlags, TcpSegment, Transport, UdpDatagram};
+use tw_wire::{Checksum, Packet, TcpFlags, TcpSegment, Transport, UdpDatagram};
 
 pub const SYN: u8 = TcpFlags::SYN;
 pub const ACK: u8 = TcpFlags::ACK;
 pub const FIN: u8 = TcpFlags::FIN;
 pub const RST: u8 = TcpFlags::RST;
+pub const URG: u8 = TcpFlags::URG;
 
 pub const TO_RESPONDER: Direction = Direction::ToResponder;
 pub const TO_OPENER: Direction = Direction::ToOpener;
@@ -26,9 +27,12 @@ pub struct Raw {
     pub ack: u32,
     pub flags: u8,
     pub payload: Vec<u8>,
+    /// Empty: nothing is known of the checksum.
+    pub header: Vec<u8>,
     pub cut: u32,
     pub ip_id: u16,
     pub hop_limit: u8,
+    pub overlapped: bool,
     pub vlan: Option<u16>,
     pub vni: Option<u32>,
 }
@@ -52,9 +56,11 @@ pub fn up(at_ms: i64, flags: u8, seq: u32, ack: u32, payload: &[u8]) -> Raw {
         ack,
         flags,
         payload: payload.to_vec(),
+        header: Vec::new(),
         cut: 0,
         ip_id: 0,
         hop_limit: 64,
+        overlapped: false,
         vlan: None,
         vni: None,
     }
@@ -63,6 +69,33 @@ pub fn up(at_ms: i64, flags: u8, seq: u32, ack: u32, payload: &[u8]) -> Raw {
 /// From the server.
 pub fn down(at_ms: i64, flags: u8, seq: u32, ack: u32, payload: &[u8]) -> Raw {
     Raw { src: server(), dst: client(), ..up(at_ms, flags, seq, ack, payload) }
+}
+
+impl Raw {
+    /// With a header that has this checksum, or another (RFC 9293 §3.1).
+    pub fn summed(self, right: bool) -> Self {
+        let mut header = Vec::new();
+        header.extend_from_slice(&self.src.1.to_be_bytes());
+        header.extend_from_slice(&self.dst.1.to_be_bytes());
+        header.extend_from_slice(&self.seq.to_be_bytes());
+        header.extend_from_slice(&self.ack.to_be_bytes());
+        header.extend_from_slice(&[0x50, self.flags, 1, 0, 0, 0, 0, 0]);
+        let mut raw = Self { header, ..self };
+        for sum in 0..=u16::MAX {
+            raw.header[16..18].copy_from_slice(&sum.to_be_bytes());
+            let fits = packet(&raw, 1).tcp_checksum() == Checksum::Right;
+            if fits {
+                raw.header[16] ^= u8::from(!right);
+                return raw;
+            }
+        }
+        panic!("no checksum fits");
+    }
+
+    /// With so many hops left.
+    pub fn hops(self, hop_limit: u8) -> Self {
+        Self { hop_limit, ..self }
+    }
 }
 
 /// A datagram from the client.
@@ -245,6 +278,7 @@ pub fn packet(raw: &Raw, frame: u64) -> Packet<'_> {
             seq: raw.seq,
             ack: raw.ack,
             flags: TcpFlags(raw.flags),
+            header: &raw.header,
             payload: &raw.payload,
             payload_len,
         }),
@@ -265,6 +299,7 @@ pub fn packet(raw: &Raw, frame: u64) -> Packet<'_> {
         ip_len: payload_len + 40,
         ip_id: raw.ip_id,
         hop_limit: raw.hop_limit,
+        overlapped: raw.overlapped,
         transport,
     }
 }

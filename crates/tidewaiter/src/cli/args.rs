@@ -22,6 +22,11 @@ pub(crate) enum Command {
     Replay(Replay),
     /// Read captures of ordinary traffic and remember what is known here
     Learn(Learn),
+    /// Take flow records (NetFlow v5, v7, v9, IPFIX) from the network and tell findings as they come
+    Collector(Collector),
+    /// Tell who exposes a Docker API, who calls it, what was made and deployed there, and what that says for
+    /// and against the mitigations M1035, M1030, M1047 and M1026
+    Audit(Audit),
     /// Print every decoded thing of one capture as a JSON line
     Dissect(Dissect),
     /// Show and change what is remembered
@@ -90,7 +95,7 @@ pub(crate) struct Replay {
     /// Name of this sensor in the output
     #[arg(long, default_value = "replay", value_name = "NAME")]
     pub(crate) sensor: String,
-    /// Show secrets; only for text on a terminal
+    /// Show secrets, and what exec and attach carried; only for text on a terminal
     #[arg(long)]
     pub(crate) show_secrets: bool,
 }
@@ -108,6 +113,52 @@ pub(crate) struct Learn {
     pub(crate) review: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) reading: Reading,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AuditFormat {
+    /// For a person; columns that a program can cut
+    Text,
+    /// JSON lines, for a machine
+    Json,
+    /// Comma-separated values, for a spreadsheet
+    Csv,
+}
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct Audit {
+    /// Captures, as for `replay`
+    #[arg(required = true, value_name = "CAPTURE")]
+    pub(crate) captures: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) place: Place,
+    #[command(flatten)]
+    pub(crate) reading: Reading,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = AuditFormat::Text)]
+    pub(crate) format: AuditFormat,
+}
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct Collector {
+    /// UDP address to take export datagrams on: `0.0.0.0:2055`, `[::]:2055`, or a port of all addresses.
+    /// May be given several times [default: 2055, 4739 and 9995]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Vec<String>,
+    /// TCP address to take IPFIX on; alone it replaces the default of `--listen`. May be given several times
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen_tcp: Vec<String>,
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+    /// Name of this sensor in the output
+    #[arg(long, default_value = "collector", value_name = "NAME")]
+    pub(crate) sensor: String,
+    /// When stopped, exit with status 3 if a finding of this severity or above was made
+    #[arg(long, value_name = "SEVERITY", value_parser = severity)]
+    pub(crate) fail_on: Option<Severity>,
 }
 
 #[derive(clap::Args, Debug)]

@@ -1,8 +1,10 @@
 //! The command line: what can be asked, and the exit status of each answer.
 
 pub(crate) mod args;
+mod audit;
 mod check_config;
-mod common;
+mod collector;
+pub(crate) mod common;
 mod dissect;
 mod generate;
 mod learn;
@@ -32,6 +34,8 @@ pub fn main(args: Args) -> ExitCode {
     let ended = match args.command {
         Command::Replay(replay) => replay::run(&replay),
         Command::Learn(learn) => learn::run(&learn),
+        Command::Collector(collector) => collector::run(&collector),
+        Command::Audit(audit) => audit::run(&audit),
         Command::Dissect(dissect) => dissect::run(&dissect),
         Command::Seen(seen) => seen::run(&seen),
         Command::CheckConfig(check) => check_config::run(&check),

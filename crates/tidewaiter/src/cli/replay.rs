@@ -90,6 +90,7 @@ fn run_of<'a, M>(args: &Replay, outcome: &'a Outcome<M>, read: &'a Read) -> stat
     stats::Run {
         counters: &outcome.counters,
         detector: &outcome.detector,
+        audit: None,
         findings: outcome.case.by_severity().into_iter().collect(),
         sources: &read.sources,
         reached: &outcome.reached,

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use tw_detect::Knowledge;
-use tw_model::Timestamp;
+use tw_model::{Timestamp, Via};
 use tw_store::{Forget, Format, How, RecordFilter, SeenAxis, Store, StoredKey, Why};
 
 use super::Ended;
@@ -194,6 +194,10 @@ fn explain(why: &Why) -> String {
     };
     let how: Vec<&str> = record.how().map(reason).collect();
     let mut text = format!("{standing} to {for_whom}: {}", how.join(", "));
+    let via: Vec<&str> = record.via().map(seen_in).collect();
+    if !via.is_empty() {
+        let _ = write!(text, ", in {}", via.join(" and "));
+    }
     if let Some(first) = record.first_seen() {
         let by = record.first_seen_by().map_or_else(String::new, |by| format!(" by {by}"));
         let _ = write!(text, "; first {first}{by}");
@@ -209,6 +213,13 @@ fn explain(why: &Why) -> String {
         text.push_str("; stands in a finding of medium or above");
     }
     text
+}
+
+const fn seen_in(via: Via) -> &'static str {
+    match via {
+        Via::Packets => "packets",
+        Via::Netflow => "flow records",
+    }
 }
 
 /// How it came to be remembered.

@@ -4,7 +4,7 @@ use super::json::About;
 use tw_detect::Judgement;
 use tw_model::{
     Anomaly, Build, ContainerEvent, Evidence, Finding, ImageCreation, Incident, RegistryAction,
-    Severity, Timestamp,
+    Rule, Severity, Timestamp,
 };
 
 /// Something with its environment and where it stands in the input.
@@ -68,6 +68,16 @@ impl Case {
         }
     }
 
+    /// The events whose id is `wanted`; of those without one, none.
+    pub(crate) fn only(self, wanted: impl Fn(&str) -> bool) -> Self {
+        let Self { mut incidents, mut findings, mut builds, mut creations, .. } = self;
+        incidents.retain(|incident| wanted(&incident.id));
+        findings.retain(|finding| wanted(&finding.id));
+        builds.retain(|told| wanted(&told.body.id.0));
+        creations.retain(|told| wanted(&told.body.id.0));
+        Self { incidents, findings, builds, creations, ..Self::default() }
+    }
+
     /// Do findings tell of novelty, none of them against a baseline, and was nothing known besides?
     pub(crate) fn lacks_baseline(&self) -> bool {
         let novelties: Vec<_> = self.findings.iter().filter_map(|f| f.novelty.as_ref()).collect();
@@ -109,12 +119,8 @@ impl Case {
         let mut findings: Vec<&Finding> =
             self.findings.iter().filter(|finding| finding.incident == incident.id).collect();
         findings.sort_by(|a, b| {
-            (b.severity, b.verdict, a.timestamp, &a.id).cmp(&(
-                a.severity,
-                a.verdict,
-                b.timestamp,
-                &b.id,
-            ))
+            let rank = |f: &Finding| (f.severity, f.verdict, f.rule != Rule::ApiExposed);
+            rank(b).cmp(&rank(a)).then((a.timestamp, &a.id).cmp(&(b.timestamp, &b.id)))
         });
         findings
     }

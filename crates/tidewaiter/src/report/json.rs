@@ -287,6 +287,8 @@ pub(crate) fn api_call(call: &ApiCall) -> impl Serialize + '_ {
         user_agent: Option<&'a str>,
         #[serde(skip_serializing_if = "Option::is_none")]
         status: Option<u16>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        stream: Option<&'a tw_model::StreamUse>,
         tls: bool,
         certain: bool,
         complete: bool,
@@ -302,6 +304,7 @@ pub(crate) fn api_call(call: &ApiCall) -> impl Serialize + '_ {
         api_version: call.api_version.as_deref(),
         user_agent: call.user_agent.as_deref(),
         status: call.status,
+        stream: call.stream.as_ref(),
         tls: call.tls,
         certain: call.certain,
         complete: call.complete,

@@ -1,5 +1,6 @@
 //! Which events become JSON lines, and in which order.
 
+use serde::Serialize;
 use tw_model::{HttpExchange, Observation, ObservationBody, Timestamp};
 
 use super::case::Case;
@@ -43,8 +44,45 @@ const fn is_whole(exchange: &HttpExchange) -> bool {
     exchange.last && !exchange.cut && !exchange.method.is_empty()
 }
 
+/// Where a live event stands in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Stage {
+    /// What was done to it.
+    pub(crate) status: Status,
+    /// Counts from 1; readers keep the highest.
+    pub(crate) revision: u32,
+}
+
+/// What was done to a live event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Status {
+    /// Told for the first time.
+    Open,
+    /// Told again, for more is known.
+    Updated,
+}
+
+/// A body with its stage, where it has one.
+#[derive(Serialize)]
+struct Staged<B> {
+    #[serde(flatten)]
+    stage: Option<Stage>,
+    #[serde(flatten)]
+    body: B,
+}
+
 /// All events of a case, sorted by (`timestamp`, `id`).
 pub(crate) fn sorted(writer: &Writer<'_>, case: &Case) -> Vec<String> {
+    staged(writer, case, &|_| None)
+}
+
+/// The same with the stage that `stage` gives an id.
+pub(crate) fn staged(
+    writer: &Writer<'_>,
+    case: &Case,
+    stage: &dyn Fn(&str) -> Option<Stage>,
+) -> Vec<String> {
     let mut lines: Vec<(Timestamp, String, String)> = Vec::new();
     for finding in &case.findings {
         let about = About {
@@ -53,7 +91,11 @@ pub(crate) fn sorted(writer: &Writer<'_>, case: &Case) -> Vec<String> {
             environment: &finding.environment,
             evidence: &finding.evidence,
         };
-        lines.push((finding.timestamp, finding.id.clone(), writer.line(&about, finding)));
+        lines.push((
+            finding.timestamp,
+            finding.id.clone(),
+            writer.line(&about, Staged { stage: stage(&finding.id), body: finding }),
+        ));
     }
     for incident in &case.incidents {
         let about = About {
@@ -62,14 +104,22 @@ pub(crate) fn sorted(writer: &Writer<'_>, case: &Case) -> Vec<String> {
             environment: &incident.environment,
             evidence: &incident.evidence,
         };
-        lines.push((incident.started, incident.id.clone(), writer.line(&about, incident)));
+        lines.push((
+            incident.started,
+            incident.id.clone(),
+            writer.line(&about, Staged { stage: stage(&incident.id), body: incident }),
+        ));
     }
     for told in &case.builds {
-        let line = writer.line(&told.about("build"), &told.body);
+        let line = writer
+            .line(&told.about("build"), Staged { stage: stage(&told.body.id.0), body: &told.body });
         lines.push((told.at, told.body.id.0.clone(), line));
     }
     for told in &case.creations {
-        let line = writer.line(&told.about("image_creation"), &told.body);
+        let line = writer.line(
+            &told.about("image_creation"),
+            Staged { stage: stage(&told.body.id.0), body: &told.body },
+        );
         lines.push((told.at, told.body.id.0.clone(), line));
     }
     for told in &case.registries {

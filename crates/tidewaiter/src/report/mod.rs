@@ -1,6 +1,7 @@
 //! What is printed: JSON lines for machines, an account for a person.
 
 mod attack;
+pub(crate) mod audit;
 pub(crate) mod case;
 mod community;
 pub(crate) mod escape;

@@ -13,6 +13,18 @@ impl Sources {
         Self(names)
     }
 
+    /// Adds one, and says its id.
+    pub(crate) fn add(&mut self, name: String) -> SourceId {
+        let id = SourceId(u32::try_from(self.0.len()).unwrap_or(u32::MAX));
+        self.0.push(name);
+        id
+    }
+
+    /// All names, in the order of their ids.
+    pub(crate) fn names(&self) -> &[String] {
+        &self.0
+    }
+
     /// The name of one; empty when there is none.
     #[must_use]
     pub fn name(&self, id: SourceId) -> &str {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
+use tw_detect::audit::AuditCounters;
 use tw_model::{Evidence, RecordNumber, Severity, Timestamp};
 
 use super::json::{About, Writer};
@@ -14,6 +15,7 @@ use crate::engine::Counters;
 pub(crate) struct Run<'a> {
     pub(crate) counters: &'a Counters,
     pub(crate) detector: &'a tw_detect::Counters,
+    pub(crate) audit: Option<&'a AuditCounters>,
     pub(crate) findings: BTreeMap<Severity, usize>,
     pub(crate) sources: &'a Sources,
     /// The last frame of each input.
@@ -36,6 +38,8 @@ struct Stats<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     exports: Option<Exports>,
     detector: BTreeMap<&'static str, u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    audit: Option<&'a AuditCounters>,
     anomalies: u64,
     findings: &'a BTreeMap<Severity, usize>,
     warnings: &'a [String],
@@ -79,6 +83,8 @@ struct Gaps {
     bytes: u64,
     overlap_conflicts: u64,
     reassembly_limits: u64,
+    segments_doubted: u64,
+    urgent_bytes: u64,
     resets_ignored: u64,
     segments_ignored: u64,
 }
@@ -99,7 +105,7 @@ struct Docker {
 
 /// Flow records, where there were any.
 #[derive(Serialize)]
-struct Exports {
+pub(crate) struct Exports {
     datagrams: u64,
     malformed: u64,
     records: u64,
@@ -118,6 +124,13 @@ struct Exports {
     repeated: u64,
     unjoined: u64,
     conversations_lost: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    unlisted_datagrams: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde calls it with")]
+const fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 #[derive(Serialize)]
@@ -147,8 +160,10 @@ fn stats<'a>(run: &'a Run<'_>) -> Stats<'a> {
         flows: flows(counters),
         gaps: gaps(counters),
         docker: docker(counters),
-        exports: (counters.netflow.datagrams > 0).then(|| exports(counters)),
+        exports: (counters.netflow.datagrams + counters.unlisted_datagrams > 0)
+            .then(|| exports(counters)),
         detector: detector(run.detector),
+        audit: run.audit,
         anomalies: counters.anomalies,
         findings: &run.findings,
         warnings: run.warnings,
@@ -204,17 +219,21 @@ const fn gaps(counters: &Counters) -> Gaps {
         bytes: stream.gap_bytes,
         overlap_conflicts: stream.overlap_conflicts,
         reassembly_limits: stream.reassembly_limits,
+        segments_doubted: stream.segments_doubted,
+        urgent_bytes: stream.urgent_bytes,
         resets_ignored: stream.resets_ignored,
         segments_ignored: stream.segments_ignored,
     }
 }
 
-fn detector(counters: &tw_detect::Counters) -> BTreeMap<&'static str, u64> {
+pub(crate) fn detector(counters: &tw_detect::Counters) -> BTreeMap<&'static str, u64> {
     BTreeMap::from([
         ("observations", counters.observations),
         ("questions", counters.questions),
         ("connections_forgotten", counters.connections_forgotten),
         ("connections_lost", counters.connections_lost),
+        ("late_lost", counters.late_lost),
+        ("inbound_lost", counters.inbound_lost),
         ("exchanges_lost", counters.exchanges_lost),
         ("calls_lost", counters.calls_lost),
         ("builds_lost", counters.builds_lost),
@@ -228,7 +247,7 @@ fn detector(counters: &tw_detect::Counters) -> BTreeMap<&'static str, u64> {
     ])
 }
 
-const fn exports(counters: &Counters) -> Exports {
+pub(crate) const fn exports(counters: &Counters) -> Exports {
     let netflow = &counters.netflow;
     Exports {
         datagrams: netflow.datagrams,
@@ -249,6 +268,7 @@ const fn exports(counters: &Counters) -> Exports {
         repeated: netflow.repeated,
         unjoined: netflow.unjoined,
         conversations_lost: netflow.conversations_lost,
+        unlisted_datagrams: counters.unlisted_datagrams,
     }
 }
 

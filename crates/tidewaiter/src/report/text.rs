@@ -1,6 +1,7 @@
 //! The account for a person: one incident a block, worst first, each in the order in which things
 //! happened; what is known and how, what is not; a summary last.
 
+mod audit;
 mod build;
 mod incident;
 mod registry;
@@ -13,7 +14,10 @@ use tw_model::{Evidence, RecordNumber, Severity, Timestamp};
 
 use super::case::Case;
 use super::escape::terminal;
+use super::lines::{Stage, Status};
 use super::sources::Sources;
+pub(crate) use audit::inventory;
+pub(crate) use incident::name;
 pub(crate) use summary::Reading;
 
 const WIDTH: usize = 100;
@@ -27,6 +31,23 @@ pub(crate) fn account(case: &Case, sources: &Sources, reading: &Reading) -> Stri
     build::apart(&mut page, case);
     registry::apart(&mut page, case);
     summary::block(&mut page, case, reading);
+    page.out
+}
+
+/// Incidents that are told now, while the run goes on.
+pub(crate) fn live(
+    case: &Case,
+    sources: &Sources,
+    stage: &dyn Fn(&str) -> Option<Stage>,
+) -> String {
+    let mut page = Page { out: String::new(), sources };
+    for incident in case.incidents_by_weight() {
+        let Some(stage) = stage(&incident.id) else { continue };
+        if stage.status == Status::Updated {
+            page.line(&format!("Told again (revision {}), for more is known:", stage.revision));
+        }
+        incident::block(&mut page, case, incident);
+    }
     page.out
 }
 

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use toml::Spanned;
-use tw_detect::{Environment, Environments, Network, Policy};
+use tw_detect::{Environment, Environments, ExporterList, Network, Policy};
 use tw_model::NetworkTag;
 use tw_store::Rules;
 
 use super::SettingsError;
+use super::collector::Collector;
 use super::raw::{self, Raw};
 
 /// What a run goes by.
@@ -22,6 +23,8 @@ pub struct Settings {
     pub environments: Environments,
     /// When something seen counts as known.
     pub rules: Rules,
+    /// Of the collector.
+    pub collector: Collector,
 }
 
 impl Settings {
@@ -43,7 +46,7 @@ impl Settings {
 }
 
 /// A check of one file, with what an error needs to name the place.
-struct Check {
+pub(super) struct Check {
     path: PathBuf,
     text: String,
 }
@@ -62,7 +65,11 @@ impl Check {
         for host in &raw.docker_host {
             self.host(host, &mut environments)?;
         }
-        Ok(Settings { policy, environments, rules })
+        if let Some(list) = &raw.collector.exporters {
+            environments.set_exporters(ExporterList::Only(self.networks("exporters", list)?));
+        }
+        let collector = self.collector(&raw.collector)?;
+        Ok(Settings { policy, environments, rules, collector })
     }
 
     fn policy(&self, raw: &raw::Policy) -> Result<(Policy, Rules), SettingsError> {
@@ -87,10 +94,17 @@ impl Check {
         if let Some(list) = &raw.registry_allow_list {
             policy.registry_allow_list = list.get_ref().clone();
         }
+        if let Some(list) = &raw.proxies {
+            policy.proxies = list.get_ref().clone();
+        }
         Ok((policy, rules))
     }
 
-    fn duration(&self, key: &str, value: &Spanned<String>) -> Result<Duration, SettingsError> {
+    pub(super) fn duration(
+        &self,
+        key: &str,
+        value: &Spanned<String>,
+    ) -> Result<Duration, SettingsError> {
         humantime::parse_duration(value.get_ref()).map_err(|_| {
             let message = format!(
                 "\"{}\" is no duration; write for example \"5s\", \"10m\" or \"180d\"",
@@ -113,16 +127,23 @@ impl Check {
         if before.iter().any(|other| other.name == name) {
             return Err(self.value("name", span(), format!("\"{name}\" is there twice")));
         }
-        let mut networks = Vec::new();
-        for network in &raw.networks {
-            let parsed: Network = network.get_ref().parse().map_err(|_| {
-                let message = format!("\"{}\" is no network such as 10.0.0.0/8", network.get_ref());
-                self.value("networks", network.span(), message)
-            })?;
-            networks.push(parsed);
-        }
+        let networks = self.networks("networks", &raw.networks)?;
         let (vlans, vnis) = (raw.vlans.clone(), raw.vnis.clone());
         Ok(Environment { name, networks, vlans, vnis, interfaces: raw.interfaces.clone() })
+    }
+
+    pub(super) fn networks(
+        &self,
+        key: &str,
+        list: &[Spanned<String>],
+    ) -> Result<Vec<Network>, SettingsError> {
+        let parse = |network: &Spanned<String>| {
+            network.get_ref().parse().map_err(|_| {
+                let message = format!("\"{}\" is no network such as 10.0.0.0/8", network.get_ref());
+                self.value(key, network.span(), message)
+            })
+        };
+        list.iter().map(parse).collect()
     }
 
     /// One environment that everything belongs to.
@@ -175,7 +196,7 @@ impl Check {
         })
     }
 
-    fn value(&self, key: &str, span: Range<usize>, message: String) -> SettingsError {
+    pub(super) fn value(&self, key: &str, span: Range<usize>, message: String) -> SettingsError {
         SettingsError::Value {
             path: self.path.clone(),
             line: self.line(span.start),
@@ -211,13 +232,14 @@ mod tests {
     fn keys_reach_the_policy() {
         let settings = load(
             "[policy]\ntime_window = \"5m\"\nnew_image_threshold = 3\nknown_after = \"2d\"\n\
-             registry_allow_list = [\"r.example:5000\"]\n",
+             registry_allow_list = [\"r.example:5000\"]\nproxies = [\"p.example:3129\"]\n",
         )
         .unwrap();
         assert_eq!(settings.policy.time_window, Duration::from_secs(300));
         assert_eq!(settings.policy.new_image_threshold, 3);
         assert_eq!(settings.rules.known_after, Duration::from_secs(172_800));
         assert_eq!(settings.policy.registry_allow_list, ["r.example:5000"]);
+        assert_eq!(settings.policy.proxies, ["p.example:3129"]);
     }
 
     #[test]
@@ -238,6 +260,24 @@ mod tests {
         assert!(line("[policy\n").contains(" line 1: "));
         let host = "[[docker_host]]\naddress = \"10.0.0.1\"\nenvironment = \"nowhere\"\n";
         assert!(line(host).contains(" line 3: environment: there is no environment"));
+    }
+
+    #[test]
+    fn errors_of_the_collector_name_line_and_key() {
+        let line = |text: &str| load(text).unwrap_err().to_string();
+        let with = |key: &str| format!("[collector]\nlateness = \"1m\"\n{key}\n");
+        for (key, told) in [
+            ("exporters = [\"192.0.2.0/24\", \"router\"]", " line 3: exporters: \"router\""),
+            ("listen = [\"2055\", \"here\"]", " line 3: listen: \"here\""),
+            ("stats_every = \"0s\"", " line 3: stats_every: must be"),
+            ("exporter = []", " line 3: unknown field `exporter`"),
+        ] {
+            assert!(line(&with(key)).contains(told), "{}", line(&with(key)));
+        }
+        let settings = load("[collector]\nexporters = [\"192.0.2.0/24\"]\n").unwrap();
+        let takes = |ip: &str| settings.environments.exporters().takes(ip.parse().unwrap());
+        assert!(takes("192.0.2.9") && !takes("10.0.0.1"));
+        assert!(load("").unwrap().environments.exporters().takes("10.0.0.1".parse().unwrap()));
     }
 
     #[test]

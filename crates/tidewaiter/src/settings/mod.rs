@@ -1,9 +1,12 @@
 //! The configuration file: read raw, then checked once; after that no string is parsed again.
 
 mod checked;
+mod collector;
 mod raw;
 
 pub use checked::Settings;
+pub use collector::Collector;
+pub(crate) use collector::listen_on;
 
 use std::path::PathBuf;
 

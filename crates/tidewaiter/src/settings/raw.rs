@@ -12,6 +12,21 @@ pub(super) struct Raw {
     pub(super) environment: Vec<Environment>,
     #[serde(default)]
     pub(super) docker_host: Vec<DockerHost>,
+    #[serde(default)]
+    pub(super) collector: Collector,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Collector {
+    pub(super) listen: Option<Vec<Spanned<String>>>,
+    pub(super) listen_tcp: Option<Vec<Spanned<String>>>,
+    pub(super) exporters: Option<Vec<Spanned<String>>>,
+    pub(super) lateness: Option<Spanned<String>>,
+    pub(super) stats_every: Option<Spanned<String>>,
+    pub(super) save_every: Option<Spanned<String>>,
+    pub(super) receive_buffer_bytes: Option<Spanned<u64>>,
+    pub(super) tcp_connections: Option<Spanned<u32>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -25,6 +40,7 @@ pub(super) struct Policy {
     pub(super) inferred_window_max: Option<Spanned<String>>,
     pub(super) new_image_threshold: Option<Spanned<u32>>,
     pub(super) registry_allow_list: Option<Spanned<Vec<String>>>,
+    pub(super) proxies: Option<Spanned<Vec<String>>>,
 }
 
 #[derive(Deserialize)]

@@ -248,7 +248,7 @@ fn fail_on_answers_with_a_status_of_its_own() {
         lab.run("replay", ["--fail-on".as_ref(), severity.as_ref(), path.as_os_str()]).status
     };
     assert_eq!(fail_on("high", "classic-http"), Some(3));
-    assert_eq!(fail_on("high", "benign-no-download"), Some(0));
+    assert_eq!(fail_on("high", "benign-ci-known"), Some(0));
 }
 
 #[test]

@@ -78,3 +78,30 @@ fn stats_tell_of_datagrams_and_records() {
     assert!(exports["records"].as_u64() > Some(2), "{exports}");
     assert_eq!(exports["gaps"], 0, "{exports}");
 }
+
+/// The messages of a capture, one after the other (RFC 5655).
+fn file_of(lab: &Lab, capture: &str) -> std::path::PathBuf {
+    lab.file(&format!("{capture}.ipfix"), &crate::collecting::exports(capture).concat())
+}
+
+#[test]
+fn an_ipfix_file_tells_and_teaches_as_its_messages_on_the_wire() {
+    let lab = Lab::new();
+    let baseline = file_of(&lab, "baseline.biflow");
+    lab.learn(&baseline).succeeded();
+    let pairs = |run: &Run| -> BTreeSet<String> {
+        told(run, "inferred").iter().map(|f| f["destination"]["ip"].to_string()).collect()
+    };
+    for capture in ["classic-http.v10", "classic-http.biflow", "dev-noisy.pm10"] {
+        let file = file_of(&lab, capture);
+        let run = lab.replay(&file).succeeded();
+        assert_eq!(pairs(&run), pairs(&replayed("flows/baseline.biflow", capture)), "{capture}");
+        assert!(!pairs(&run).is_empty());
+        let read = lab.command("dissect").arg(&file).output().expect("it runs").stdout;
+        assert!(String::from_utf8_lossy(&read).contains("\"event_type\":\"flow_record\""));
+    }
+    let bytes = fs::read(file_of(&lab, "classic-http.v10")).expect("a file");
+    let cut = lab.file("cut.ipfix", &bytes[..bytes.len() - 5]);
+    let run = lab.replay(&cut).succeeded();
+    run.names(&["cut off", "byte"]);
+}

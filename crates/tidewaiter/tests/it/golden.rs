@@ -9,7 +9,8 @@ use crate::captures::Capture;
 use crate::support::{check_all, testdata};
 
 /// Captures whose whole output is kept: one for each kind of thing that can be told.
-const KEPT: [&str; 8] = [
+const KEPT: [&str; 10] = [
+    "scenarios/build-inbound",
     "scenarios/buildkit-dns",
     "scenarios/buildx-grpc",
     "scenarios/classic-http",
@@ -17,6 +18,7 @@ const KEPT: [&str; 8] = [
     "scenarios/full-chain",
     "scenarios/pull-unseen-registry",
     "scenarios/push-implant",
+    "scenarios/service-deploy",
     "wire/classic-http.toclient",
 ];
 

@@ -49,7 +49,7 @@ fn block(kind: u32, body: &[u8]) -> Vec<u8> {
 }
 
 /// A classic capture as pcapng, with its key log in front of the frames or behind them.
-fn pcapng(pcap: &[u8], keys: &[u8], keys_first: bool) -> Vec<u8> {
+pub(crate) fn pcapng(pcap: &[u8], keys: &[u8], keys_first: bool) -> Vec<u8> {
     let len = u32::try_from(keys.len()).expect("a small key log").to_le_bytes();
     let secrets = block(10, &[&0x544c_534b_u32.to_le_bytes()[..], &len, keys].concat());
     let mut file = block(

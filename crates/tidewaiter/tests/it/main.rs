@@ -3,13 +3,20 @@
 //! One program for all of it, so that a capture that several tests look at is replayed once.
 
 mod account;
+mod audit;
 mod bad_input;
 mod captures;
+mod collecting;
+mod collector;
 mod commands;
 mod determinism;
 mod evasion;
+#[cfg(feature = "exporters")]
+mod exporters;
+mod floods;
 mod flows;
 mod golden;
+mod handshakes;
 mod hostile_text;
 mod inference;
 mod keylog;

@@ -4,25 +4,31 @@ use std::fs;
 
 use crate::support::{Lab, testdata};
 
-/// The fenced blocks marked `text`.
-fn excerpts(markdown: &str) -> Vec<&str> {
-    let blocks = markdown.split("```text\n").skip(1);
-    blocks.map(|block| block.split("```").next().expect("split gives one")).collect()
+/// The fenced blocks with that mark.
+fn excerpts<'m>(markdown: &'m str, mark: &str) -> Vec<&'m str> {
+    let fence = format!("```{mark}\n");
+    let blocks: Vec<&str> = markdown.split(fence.as_str()).skip(1).collect();
+    blocks.into_iter().map(|block| block.split("```").next().expect("split gives one")).collect()
 }
 
 #[test]
 fn excerpts_in_the_readme_are_printed_in_their_order() {
     let root = testdata("..");
     let readme = fs::read_to_string(root.join("README.md")).expect("README.md is there");
-    let excerpts = excerpts(&readme);
-    assert!(excerpts.len() > 3, "the README explains the account part by part");
+    let account = excerpts(&readme, "text");
+    assert!(account.len() > 3, "the README explains the account part by part");
+    printed_in_order("replay", &account);
+    printed_in_order("audit", &excerpts(&readme, "text audit"));
+}
+
+fn printed_in_order(command: &str, excerpts: &[&str]) {
     let lab = Lab::learned();
     let output = lab
-        .command("replay")
+        .command(command)
         .arg("--data-dir")
         .arg(lab.data_dir())
         .args(["--format", "text", "testdata/scenarios/full-chain.pcap"])
-        .current_dir(root)
+        .current_dir(testdata(".."))
         .output()
         .expect("the binary starts");
     let text = String::from_utf8(output.stdout).expect("UTF-8");

@@ -38,6 +38,8 @@ pub(super) struct Datagram {
     /// Header, next protocol and length of the headers of the first fragment.
     first: Option<(IpHeader, u8, u32)>,
     conflict: bool,
+    /// Fragments overlap in part, or contradict each other about the end.
+    overlaps: bool,
 }
 
 /// Bytes from `start` to `end`, of which `bytes` were captured.
@@ -70,6 +72,7 @@ impl Datagram {
             end: None,
             first: None,
             conflict: false,
+            overlaps: false,
         }
     }
 
@@ -100,6 +103,7 @@ impl Datagram {
         if self.pieces.len() >= MAX_PIECES {
             return Add::TooManyPieces;
         }
+        self.overlaps |= conflict;
         conflict |= self.fill(fragment.part.offset, end, fragment.data.bytes);
         let is_news = conflict && !self.conflict;
         self.conflict |= conflict;
@@ -109,11 +113,13 @@ impl Datagram {
     /// Fills the holes between `start` and `end`. Do the bytes differ from those that are there?
     fn fill(&mut self, start: u32, end: u32, bytes: &[u8]) -> bool {
         let mut conflict = false;
+        let (mut meets, mut fills) = (false, false);
         let mut at = start;
         let mut index = self.pieces.partition_point(|piece| piece.end <= start);
         while at < end {
             let (hole_end, next) = match self.pieces.get(index) {
                 Some(piece) if piece.start <= at => {
+                    meets = true;
                     conflict |= piece.differs(start, bytes, at, end);
                     (at, piece.end)
                 }
@@ -121,6 +127,7 @@ impl Datagram {
                 _ => (end, end),
             };
             if at < hole_end {
+                fills = true;
                 let piece = Piece::cut_from(start, bytes, at, hole_end);
                 self.piece_bytes += piece.bytes.len();
                 self.pieces.insert(index, piece);
@@ -128,6 +135,7 @@ impl Datagram {
             index += 1;
             at = next;
         }
+        self.overlaps |= meets && fills;
         conflict
     }
 
@@ -155,6 +163,7 @@ impl Datagram {
         self.piece_bytes = 0;
         self.completed = Some(now);
         header.len = header_len + end;
+        header.overlapped = self.overlaps;
         Some(Whole { header, protocol, bytes, wire: end })
     }
 }

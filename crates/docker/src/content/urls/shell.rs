@@ -12,22 +12,55 @@ const MAX_WORDS: usize = 4096;
 /// Variables kept of one text.
 const MAX_VARIABLES: usize = 1000;
 
-/// The commands of a text, each as its words, quotes and line continuations removed.
-pub(super) fn commands(text: &str) -> Vec<Vec<String>> {
+/// Words kept that were put together, and places in one of them.
+const MAX_JOINED: usize = 1000;
+const MAX_JOINTS: usize = 64;
+
+/// A text, split as the shell does it.
+#[derive(Default)]
+pub(super) struct Split {
+    /// The commands, each as its words, quotes and line continuations removed.
+    pub(super) commands: Vec<Vec<String>>,
+    /// Words that do not stand in the text as they are meant.
+    pub(super) joined: Vec<Joined>,
+}
+
+/// A word that quotes, backslashes, line ends or `$@` were taken out of.
+pub(super) struct Joined {
+    pub(super) word: String,
+    /// Where.
+    pub(super) at: Vec<usize>,
+}
+
+/// POSIX.1-2017 XCU 2.2 (quoting), as far as words need it.
+pub(super) fn split(text: &str) -> Split {
     let mut splitter = Splitter::default();
     let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {
-        if splitter.done.len() >= MAX_COMMANDS {
+        if splitter.done.commands.len() >= MAX_COMMANDS {
             break;
         }
         match (splitter.quote, c) {
-            (Some(quote), _) if c == quote => splitter.quote = None,
+            (Some(quote), _) if c == quote => splitter.close(),
             (Some('\''), _) => splitter.push(c),
-            (_, '\\') => match chars.next() {
-                Some('\n') if splitter.quote.is_none() => splitter.end_word(),
-                Some('\n' | '\r') | None => {}
-                Some(next) => splitter.push(next),
+            (quote, '\\') => match chars.next() {
+                Some('\r') if chars.next_if_eq(&'\n').is_some() => splitter.join(),
+                Some('\n') => splitter.join(),
+                None => {}
+                // Between double quotes it is itself before most characters.
+                Some(next) if quote.is_some() && !"$`\"\\".contains(next) => {
+                    splitter.push('\\');
+                    splitter.push(next);
+                }
+                Some(next) => {
+                    splitter.join();
+                    splitter.push(next);
+                }
             },
+            // A step's shell has no arguments.
+            (_, '$') if chars.next_if(|next| matches!(next, '@' | '*')).is_some() => {
+                splitter.join();
+            }
             (Some(_), _) => splitter.push(c),
             (None, '"' | '\'') => splitter.open(c),
             (None, ' ' | '\t' | '\r') => splitter.end_word(),
@@ -41,9 +74,10 @@ pub(super) fn commands(text: &str) -> Vec<Vec<String>> {
 
 #[derive(Default)]
 struct Splitter {
-    done: Vec<Vec<String>>,
+    done: Split,
     words: Vec<String>,
     word: String,
+    joints: Vec<usize>,
     in_word: bool,
     quote: Option<char>,
 }
@@ -56,11 +90,30 @@ impl Splitter {
 
     fn open(&mut self, quote: char) {
         self.in_word = true;
+        self.join();
         self.quote = Some(quote);
+    }
+
+    fn close(&mut self) {
+        self.join();
+        self.quote = None;
+    }
+
+    /// Something is taken out here.
+    fn join(&mut self) {
+        let at = self.word.len();
+        if at > 0 && self.joints.last() != Some(&at) && self.joints.len() < MAX_JOINTS {
+            self.joints.push(at);
+        }
     }
 
     fn end_word(&mut self) {
         let word = std::mem::take(&mut self.word);
+        let mut at = std::mem::take(&mut self.joints);
+        at.retain(|at| *at < word.len());
+        if !at.is_empty() && self.done.joined.len() < MAX_JOINED {
+            self.done.joined.push(Joined { word: word.clone(), at });
+        }
         if std::mem::take(&mut self.in_word) && self.words.len() < MAX_WORDS {
             self.words.push(word);
         }
@@ -69,7 +122,7 @@ impl Splitter {
     fn end_command(&mut self) {
         self.end_word();
         if !self.words.is_empty() {
-            self.done.push(std::mem::take(&mut self.words));
+            self.done.commands.push(std::mem::take(&mut self.words));
         }
     }
 }

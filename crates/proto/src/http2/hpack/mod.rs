@@ -10,7 +10,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-use self::table::{Entry, Found, Table};
+use self::table::{Entry, Found, Name, Table};
 use crate::Header;
 use crate::cursor::Cursor;
 use crate::http::fields::text;
@@ -101,7 +101,7 @@ impl Decoder {
                     let index = integer(first, 6, &mut input)?;
                     let entry = self.literal(index, &mut input)?;
                     if let Some(name) = &entry.name {
-                        decoded.push(name, &entry.value, limits);
+                        decoded.push(name.as_bytes(), &entry.value, limits);
                     }
                     self.table.insert(entry);
                 }
@@ -122,7 +122,7 @@ impl Decoder {
                     let index = integer(first, 4, &mut input)?;
                     let entry = self.literal(index, &mut input)?;
                     if let Some(name) = &entry.name {
-                        decoded.push(name, &entry.value, limits);
+                        decoded.push(name.as_bytes(), &entry.value, limits);
                     }
                 }
             }
@@ -134,12 +134,8 @@ impl Decoder {
     /// A literal's name, by index or in full, and its value.
     fn literal(&self, index: usize, input: &mut Cursor<'_>) -> Result<Entry, Failure> {
         let name = match index {
-            0 => Some(string(input)?),
-            index => match self.table.get(index) {
-                Found::Field(name, _) => Some(name.to_vec()),
-                Found::Unseen => None,
-                Found::Nothing => return Err(Failure::Malformed),
-            },
+            0 => Some(Name::Shared(string(input)?.into())),
+            index => self.table.name(index).map_err(|_| Failure::Malformed)?,
         };
         Ok(Entry { name, value: string(input)? })
     }

@@ -1,6 +1,7 @@
 //! Static and dynamic table (RFC 7541 §2.3, Appendix A).
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// RFC 7541 Appendix A.
 const STATIC: [(&str, &str); 61] = [
@@ -84,8 +85,24 @@ pub(super) struct Table {
 /// A field of the dynamic table; `None` where it refers to an entry that was not seen.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
-    pub(super) name: Option<Vec<u8>>,
+    pub(super) name: Option<Name>,
     pub(super) value: Vec<u8>,
+}
+
+/// A name. Shared, because two bytes of a block are enough to use the longest one again.
+#[derive(Clone, Debug)]
+pub(super) enum Name {
+    Static(&'static str),
+    Shared(Arc<[u8]>),
+}
+
+impl Name {
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Static(name) => name.as_bytes(),
+            Self::Shared(name) => name,
+        }
+    }
 }
 
 /// What an index refers to.
@@ -98,9 +115,13 @@ pub(super) enum Found<'t> {
     Nothing,
 }
 
+/// No such entry can be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Unknown;
+
 impl Entry {
     fn size(&self) -> usize {
-        let name = self.name.as_ref().map_or(0, Vec::len);
+        let name = self.name.as_ref().map_or(0, |name| name.as_bytes().len());
         name.saturating_add(self.value.len()).saturating_add(ENTRY_OVERHEAD)
     }
 }
@@ -121,10 +142,23 @@ impl Table {
             return Found::Field(name.as_bytes(), value.as_bytes());
         }
         match self.entries.get(at.saturating_sub(STATIC.len())) {
-            Some(Entry { name: Some(name), value }) => Found::Field(name, value),
+            Some(Entry { name: Some(name), value }) => Found::Field(name.as_bytes(), value),
             Some(_) => Found::Unseen,
             None if self.incomplete => Found::Unseen,
             None => Found::Nothing,
+        }
+    }
+
+    /// The name of an entry; `None` where that is not known.
+    pub(super) fn name(&self, index: usize) -> Result<Option<Name>, Unknown> {
+        let at = index.checked_sub(1).ok_or(Unknown)?;
+        if let Some((name, _)) = STATIC.get(at) {
+            return Ok(Some(Name::Static(name)));
+        }
+        match self.entries.get(at.saturating_sub(STATIC.len())) {
+            Some(Entry { name, .. }) => Ok(name.clone()),
+            None if self.incomplete => Ok(None),
+            None => Err(Unknown),
         }
     }
 

@@ -1,5 +1,9 @@
-use super::{Decoder, Failure};
+use std::sync::Arc;
+
+use super::table::Name;
+use super::{Decoder, Failure, integer};
 use crate::Limits;
+use crate::cursor::Cursor;
 use crate::testing::Random;
 
 fn unhex(text: &str) -> Vec<u8> {
@@ -74,6 +78,47 @@ fn responses_of_appendix_c() {
             assert_eq!(&fields(&mut decoder, block), wanted);
         }
     }
+}
+
+/// RFC 7541 Appendix C.1.
+#[test]
+fn integers_of_appendix_c() {
+    for (bytes, prefix, wanted) in [("0a", 5, 10), ("1f9a0a", 5, 1337), ("2a", 8, 42)] {
+        let bytes = unhex(bytes);
+        let mut rest = Cursor::new(&bytes[1..]);
+        assert_eq!(integer(bytes[0], prefix, &mut rest), Ok(wanted));
+        assert!(rest.is_empty());
+    }
+}
+
+/// RFC 7541 Appendix C.2, and what of it stays in the table.
+#[test]
+fn literals_of_appendix_c() {
+    for (block, field, stays) in [
+        ("400a637573746f6d2d6b65790d637573746f6d2d686561646572", "custom-key=custom-header", true),
+        ("040c2f73616d706c652f70617468", ":path=/sample/path", false),
+        ("100870617373776f726406736563726574", "password=secret", false),
+        ("82", ":method=GET", false),
+    ] {
+        let mut decoder = Decoder::default();
+        assert_eq!(fields(&mut decoder, block), field);
+        assert_eq!(decoder.decode(&unhex("be"), &Limits::default()).is_ok(), stays, "{field}");
+    }
+}
+
+/// A long name, used again by three bytes each, is not copied each time.
+#[test]
+fn a_bomb_of_names_shares_them() {
+    let limits = Limits::default();
+    let mut block = unhex("3fe1ff0b 40 7f81df04");
+    block.extend(vec![b'n'; 77_824]);
+    block.extend(unhex("00"));
+    block.extend(unhex("7e00 0f2f00").repeat(150_000));
+    let mut decoder = Decoder::default();
+    let decoded = decoder.decode(&block, &limits).unwrap();
+    assert!(decoded.over && decoded.fields.is_empty());
+    let Ok(Some(Name::Shared(name))) = decoder.table.name(62) else { panic!("an entry") };
+    assert_eq!((name.len(), Arc::strong_count(&name)), (77_824, 3));
 }
 
 #[test]

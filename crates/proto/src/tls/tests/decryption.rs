@@ -5,7 +5,7 @@ use super::super::protection::{Protection, Suite};
 use super::{extension, message, records, with_len16};
 use crate::testing::{DOWN, Random, Told, UP, reader};
 use crate::{Event, Limits, Reader};
-use tw_model::Direction;
+use tw_model::{ClientCertificate, Direction};
 
 const RANDOM: [u8; 32] = [0x55; 32];
 const RETRY: [u8; 32] = [
@@ -128,14 +128,15 @@ fn decrypting(limits: Limits) -> Reader {
     reader
 }
 
-/// Reads with the key log at hand; what is told of the hellos is left out.
+/// Reads with the key log at hand; what is told of the hellos and of certificates is left
+/// out.
 fn read_with(mut reader: Reader, said: &Said, log: &KeyLog) -> Vec<String> {
     let mut told = Told::default();
     let mut take = |event: Event<'_>| {
         if let Event::Http(http) = &event {
             assert!(http.decrypted);
         }
-        if !matches!(event, Event::Tls(_)) {
+        if !matches!(event, Event::Tls(_) | Event::ClientAuth(_)) {
             told.take(event);
         }
     };
@@ -192,6 +193,60 @@ fn every_suite_is_read_however_it_is_cut() {
         assert_eq!(read(&tls12(suite), &log12()), TOLD, "{suite:04x}");
         let pieces = cut(&tls12(suite), &mut random, 50);
         assert_eq!(read(&pieces, &log12()), TOLD, "{suite:04x} cut");
+    }
+}
+
+/// What a decrypted handshake shows of client certificates.
+fn certificates(said: &Said, log: &KeyLog) -> Vec<ClientCertificate> {
+    let mut reader = decrypting(Limits::default());
+    let mut told = Vec::new();
+    let mut take = |event: Event<'_>| {
+        if let Event::ClientAuth(auth) = event {
+            told.push(auth.certificate);
+        }
+    };
+    for (direction, bytes) in said {
+        reader.data(*direction, bytes, &mut take);
+        while let Some(secrets) = reader.wants_secrets().and_then(|random| log.find(&random)) {
+            reader.unlock(secrets, &mut take);
+        }
+    }
+    reader.close(&mut take);
+    told
+}
+
+/// A TLS 1.3 handshake with these messages of the server's flight, and those of the client's.
+fn handshake13(server: &[Vec<u8>], client: &[Vec<u8>]) -> Said {
+    let (mut up, mut down) = (keys13(0x1301, 2), keys13(0x1301, 3));
+    let server = down.seal(22, &server.concat());
+    let client = up.seal(22, &client.concat());
+    vec![
+        (UP, client_hello(false)),
+        (DOWN, [server_hello([6; 32], 0x1301), CCS.to_vec(), server].concat()),
+        (UP, [CCS.to_vec(), client].concat()),
+    ]
+}
+
+#[test]
+fn a_sealed_handshake_shows_client_certificates_to_who_has_the_keys() {
+    let finished = || message(20, &[1; 32]);
+    let own = || message(11, &[8; 200]);
+    let asks = [message(8, &[0, 0]), message(13, &[7; 9]), own(), finished()];
+    let quiet = [message(8, &[0, 0]), own(), finished()];
+    let resumed = [message(8, &[0, 0]), finished()];
+    let gives = [message(11, &[3; 90]), message(15, &[4; 20]), finished()];
+    let empty = [message(11, &[0; 4]), finished()];
+    for (server, client, shown) in [
+        (&asks[..], &gives[..], Some(ClientCertificate::Given)),
+        (&asks, &empty, Some(ClientCertificate::Withheld)),
+        (&quiet, &[finished()], Some(ClientCertificate::NotAsked)),
+        (&resumed, &[finished()], None),
+    ] {
+        let said = handshake13(server, client);
+        assert_eq!(certificates(&said, &log13()), Vec::from_iter(shown));
+        let mut random = Random(3);
+        assert_eq!(certificates(&cut(&said, &mut random, 7), &log13()), Vec::from_iter(shown));
+        assert_eq!(certificates(&said, &KeyLog::default()), [], "without keys nothing is shown");
     }
 }
 
@@ -292,7 +347,7 @@ fn read_with_gap(said: &Said, lost: usize, from: usize, len: usize, log: &KeyLog
     let mut reader = decrypting(Limits::default());
     let mut told = Told::default();
     let mut take = |event: Event<'_>| {
-        if !matches!(event, Event::Tls(_)) {
+        if !matches!(event, Event::Tls(_) | Event::ClientAuth(_)) {
             told.take(event);
         }
     };

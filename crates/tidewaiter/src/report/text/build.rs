@@ -44,7 +44,11 @@ pub(super) fn apart(page: &mut Page<'_>, case: &Case) {
             or(&body.base_images, "an unknown base"),
             outcome(body.outcome),
             count(body.destinations.len(), "destination"),
-        );
+        ) + if body.caveats.contains(&Caveat::Proxied) {
+            ", others behind a proxy that could not be read"
+        } else {
+            ""
+        };
         page.field(2, &clock(build.at), &text);
     }
     page.blank();
@@ -94,6 +98,7 @@ fn one(page: &mut Page<'_>, build: &Told<Build>, findings: &[&Finding]) {
     context(page, body);
     recipe(page, body);
     destinations(page, &body.destinations, findings);
+    weakened(page, &body.caveats);
     let places = page.places(&build.evidence);
     page.field(4, "evidence", &places);
 }
@@ -153,6 +158,7 @@ fn created(page: &mut Page<'_>, creation: &Told<ImageCreation>, findings: &[&Fin
         &format!("{} UTC, {}", day_and_second(body.started), outcome(body.outcome)),
     );
     destinations(page, &body.destinations, findings);
+    weakened(page, &body.caveats);
     let places = page.places(&creation.evidence);
     page.field(4, "evidence", &places);
 }
@@ -208,6 +214,13 @@ fn destinations(page: &mut Page<'_>, destinations: &[Destination], findings: &[&
         for sha256 in &destination.sha256 {
             page.field(4, "", &format!("sha256 {sha256}"));
         }
+    }
+}
+
+fn weakened(page: &mut Page<'_>, caveats: &[Caveat]) {
+    if !caveats.is_empty() {
+        let names: Vec<String> = caveats.iter().map(name).collect();
+        page.field(4, "weakened by", &names.join(", "));
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use serde::Serialize;
-use tw_model::{Axis, Caveat, Finding, Incident, NameOrigin, Novelty, Scope};
+use tw_model::{Axis, Caveat, Finding, Incident, NameOrigin, Novelty, Rule, Scope};
 
 use super::super::attack;
 use super::super::case::Case;
@@ -12,9 +12,11 @@ use super::{Page, build, clock, day_and_second, paint, registry, span, word};
 pub(super) fn block(page: &mut Page<'_>, case: &Case, incident: &Incident) {
     header(page, incident);
     let findings = case.findings_of(incident);
-    if let Some(worst) = findings.first() {
+    // How somebody could get in explains nothing of what was done, however grave it is.
+    let told = findings.iter().find(|finding| finding.rule != Rule::ApiExposed);
+    if let Some(lead) = told.or_else(|| findings.first()) {
         page.blank();
-        page.paragraph(2, &worst.summary);
+        page.paragraph(2, &lead.summary);
     }
     page.heading("What happened");
     let day = incident.started.utc_day();
@@ -146,7 +148,7 @@ const fn origin(from: NameOrigin) -> &'static str {
 }
 
 /// The contract's own word for a value of a closed set.
-pub(super) fn name<T: Serialize>(value: &T) -> String {
+pub(crate) fn name<T: Serialize>(value: &T) -> String {
     serde_json::to_value(value)
         .ok()
         .and_then(|value| value.as_str().map(str::to_owned))
@@ -184,7 +186,9 @@ pub(super) const fn explain(caveat: Caveat) -> &'static str {
         Caveat::TemplatesMissing => {
             "templates-missing: flow records came whose template was never seen."
         }
-        Caveat::ExporterGaps => "exporter-gaps: flow records were lost on the way.",
+        Caveat::ExporterGaps => {
+            "exporter-gaps: flow records were lost on the way, or the exporter began anew."
+        }
         Caveat::TlsOpaque => {
             "tls-opaque: the API conversation is encrypted and no keys were given."
         }

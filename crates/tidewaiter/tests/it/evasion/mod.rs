@@ -2,7 +2,9 @@
 //! like it but is none.
 
 mod destinations;
+mod http3;
 mod network;
 mod quiet;
 mod requests;
+mod segments;
 mod stage;

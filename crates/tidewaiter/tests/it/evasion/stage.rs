@@ -258,6 +258,12 @@ impl Case {
         found.into_iter().map(|complaint| format!("{}: {complaint}", self.name)).collect()
     }
 
+    pub(crate) fn caveats_of_builds(&self) -> Vec<String> {
+        let builds = self.run().events("build");
+        let all = builds.iter().flat_map(|build| build["caveats"].as_array().into_iter().flatten());
+        all.filter_map(|caveat| Some(caveat.as_str()?.to_owned())).collect()
+    }
+
     fn run(&self) -> Run {
         let lab = Lab::new();
         let mut options = Vec::new();
