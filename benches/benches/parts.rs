@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use tidewaiter::engine::{Engine, Limits};
-use tw_bench::{Sessions, write_mix};
+use tw_bench::{Packets, Sessions, write_mix};
 use tw_detect::{Detector, Environments, Fact, Key, Policy, Seen};
 use tw_model::{Direction, Endpoint, FlowId, Observation, Protocol, Secrets, SourceId, Timestamp};
 use tw_proto::Reader;
@@ -21,7 +21,7 @@ const RECORDING: &[u8] = include_bytes!("../../testdata/scenarios/classic-http.p
 fn mix() -> Vec<u8> {
     let mut sessions = Sessions::new(RECORDING).expect("a capture of builds");
     let mut file = Vec::new();
-    write_mix(1_000, 1, &mut sessions, &mut file).expect("memory takes it");
+    write_mix(1_000, 1, Packets::Full, &mut sessions, &mut file).expect("memory takes it");
     file
 }
 
@@ -176,7 +176,7 @@ fn facts(criterion: &mut Criterion) {
             let mut memory = Overlay::empty(Options::default());
             let mut detector = Detector::new(Policy::default(), Environments::default());
             for observation in &observations {
-                detector.push(observation, &mut memory, &mut |_| {});
+                detector.push(observation.clone(), &mut memory, &mut |_| {});
             }
         });
     });

@@ -5,7 +5,9 @@ use std::net::Ipv4Addr;
 
 use serde_json::{Value, json};
 use tw_model::Timestamp;
-use tw_testkit::{Packet, Records, Rewrite};
+use tw_testkit::{Records, Rewrite};
+
+use crate::mix::Event;
 
 /// `testdata/scenarios/classic-http.pcap`: who calls, who builds, and where it fetches from.
 const CALLER: [u8; 4] = [198, 51, 100, 23];
@@ -25,6 +27,7 @@ const BENIGN_EVERY: u32 = 10;
 #[derive(Debug)]
 pub struct Sessions<'a> {
     records: Vec<(Timestamp, &'a [u8])>,
+    connections: u64,
     made: u32,
     truth: Truth,
 }
@@ -63,13 +66,19 @@ impl<'a> Sessions<'a> {
         if records.is_empty() {
             return None;
         }
-        Some(Self { records, made: 0, truth: Truth::default() })
+        let connections = records.iter().filter(|(_, frame)| opens(frame)).count();
+        Some(Self {
+            connections: u64::try_from(connections).ok()?,
+            records,
+            made: 0,
+            truth: Truth::default(),
+        })
     }
 
-    /// One more build, beginning at `at`; empty where no more hosts can be told apart.
-    pub(crate) fn next(&mut self, at: Timestamp) -> Vec<Packet> {
+    /// One more build, beginning at `at`; `None` where no more hosts can be told apart.
+    pub(crate) fn next(&mut self, at: Timestamp) -> Option<Event> {
         if self.made == MOST_SESSIONS {
-            return Vec::new();
+            return None;
         }
         let number = self.made;
         self.made += 1;
@@ -85,7 +94,8 @@ impl<'a> Sessions<'a> {
             began: self.records[0].0,
             begins: at,
         };
-        self.records.iter().filter_map(|(at, frame)| rewrite.apply(*at, frame)).collect()
+        let packets = self.records.iter().filter_map(|(at, frame)| rewrite.apply(*at, frame));
+        Some(Event { packets: packets.collect(), flows: self.connections })
     }
 
     fn record_truth(&mut self, caller: [u8; 4], host: [u8; 4], server: [u8; 4], is_benign: bool) {
@@ -112,6 +122,12 @@ impl<'a> Sessions<'a> {
     pub fn into_truth(self) -> Truth {
         self.truth
     }
+}
+
+/// Is this the first SYN of a TCP connection over IPv4 without options? Nothing else stands in the
+/// recording.
+fn opens(frame: &[u8]) -> bool {
+    frame.get(23) == Some(&6) && frame.get(47).is_some_and(|flags| flags & 0x12 == 0x02)
 }
 
 fn dotted(address: [u8; 4]) -> String {

@@ -7,6 +7,7 @@
 mod docker;
 mod exports;
 mod h2c;
+mod hello;
 mod mix;
 mod office;
 mod random;
@@ -14,4 +15,5 @@ mod random;
 pub use docker::{Sessions, Truth};
 pub use exports::{Exports, Version as ExportVersion};
 pub use h2c::write_h2c;
-pub use mix::{Totals, write_mix};
+pub use hello::tls_handshake;
+pub use mix::{Packets, Totals, write_mix};

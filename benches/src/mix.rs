@@ -18,25 +18,46 @@ pub(crate) const BEGIN: Timestamp = Timestamp::from_secs_nanos(1_795_593_600, 0)
 /// Mean time between the begins of two flows.
 const MEAN_GAP_MICROS: u64 = 2_000;
 
-/// One in so many flows is a Docker build: one a second.
-const BUILD_EVERY: u64 = 500;
+/// One event in so many is a Docker build: one a second.
+const BUILD_EVERY: u64 = 400;
+
+/// How long the packets of bodies are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Packets {
+    /// As long as an Ethernet carries: some 600 bytes on average.
+    #[default]
+    Full,
+    /// As those of terminals, games and telephony: some 84 bytes on average.
+    Short,
+}
+
+/// What begins at one moment.
+pub(crate) struct Event {
+    pub(crate) packets: Vec<Packet>,
+    /// Connections and conversations in it.
+    pub(crate) flows: u64,
+}
 
 /// What was written.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Totals {
+    /// Connections and conversations.
+    pub flows: u64,
     /// Packets.
     pub packets: u64,
     /// Bytes of packets, without the file's own headers.
     pub bytes: u64,
 }
 
-/// Writes a capture of `flows` flows. Holds in memory only flows that have begun and not ended.
+/// Writes a capture of `flows` connections and conversations, or a few more. Holds in memory only what
+/// has begun and not ended.
 ///
 /// # Errors
 /// Whatever `output` says.
 pub fn write_mix(
     flows: u64,
     seed: u64,
+    packets: Packets,
     sessions: &mut Sessions<'_>,
     output: impl Write,
 ) -> io::Result<Totals> {
@@ -45,12 +66,16 @@ pub fn write_mix(
     let mut totals = Totals::default();
     let mut pending = Pending::default();
     let mut now = BEGIN;
-    for number in 0..flows {
+    let mut number = 0;
+    while totals.flows < flows {
         pending.write_until(now, &mut writer, &mut totals)?;
         let is_build = number % BUILD_EVERY == BUILD_EVERY / 2;
-        let build = if is_build { sessions.next(now) } else { Vec::new() };
-        pending.add(if build.is_empty() { office::flow(&mut random, now) } else { build });
-        now = now.plus(Duration::from_micros(random.below(2 * MEAN_GAP_MICROS)));
+        let build = if is_build { sessions.next(now) } else { None };
+        let event = build.unwrap_or_else(|| office::event(&mut random, now, packets));
+        totals.flows += event.flows;
+        pending.add(event.packets);
+        now = now.plus(Duration::from_micros(random.below(2 * MEAN_GAP_MICROS * event.flows)));
+        number += 1;
     }
     pending.write_until(Timestamp::MAX, &mut writer, &mut totals)?;
     writer.finish()?;
@@ -130,7 +155,7 @@ mod tests {
     fn mix(flows: u64, seed: u64) -> (Vec<u8>, Totals, usize) {
         let mut sessions = Sessions::new(RECORDING).unwrap();
         let mut file = Vec::new();
-        let totals = write_mix(flows, seed, &mut sessions, &mut file).unwrap();
+        let totals = write_mix(flows, seed, Packets::Full, &mut sessions, &mut file).unwrap();
         (file, totals, sessions.into_truth().findings())
     }
 

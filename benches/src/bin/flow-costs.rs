@@ -144,8 +144,8 @@ fn observed(rounds: &[Round], store: &mut Store) -> anyhow::Result<Vec<u64>> {
         collector.push(datagram, &mut |what| {
             let Told::Connection(connection, evidence) = what else { return };
             let observation = observation(*connection, evidence);
-            detector.push(&observation, store, &mut |_| {});
             learner.push(&observation, &mut |fact| store.record(&fact, How::Observed));
+            detector.push(observation, store, &mut |_| {});
         });
     })
 }

@@ -6,17 +6,20 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Parser;
-use tw_bench::{Sessions, write_mix};
+use tw_bench::{Packets, Sessions, write_mix};
 
 /// Makes a capture of an office's traffic with Docker builds in it
 #[derive(Parser, Debug)]
 struct Args {
-    /// Number of flows; 172,000 make some 3 million packets, 1.9 GB
+    /// Number of flows; 200,000 make some 3 million packets, 1.8 GB
     #[arg(long, default_value_t = 10_000)]
     flows: u64,
     /// The same seed gives the same bytes
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Bodies in short packets, 84 bytes on average
+    #[arg(long)]
+    short: bool,
     /// Where to write the capture; the truth is written beside it, as `.truth.json`
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -35,7 +38,8 @@ fn main() -> anyhow::Result<()> {
     let output =
         File::create(&args.out).with_context(|| format!("cannot write {}", args.out.display()))?;
     let output = BufWriter::with_capacity(1 << 20, output);
-    let totals = write_mix(args.flows, args.seed, &mut sessions, output)?;
+    let packets = if args.short { Packets::Short } else { Packets::Full };
+    let totals = write_mix(args.flows, args.seed, packets, &mut sessions, output)?;
 
     let truth = sessions.into_truth();
     let path = args.out.with_extension("truth.json");
@@ -43,7 +47,8 @@ fn main() -> anyhow::Result<()> {
         .with_context(|| format!("cannot write {}", path.display()))?;
     writeln!(
         io::stderr(),
-        "{} packets, {} bytes, {} destinations to be found",
+        "{} flows, {} packets, {} bytes, {} destinations to be found",
+        totals.flows,
         totals.packets,
         totals.bytes,
         truth.findings()

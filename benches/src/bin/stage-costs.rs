@@ -18,6 +18,10 @@ use tw_store::{How, Memory, Options, Overlay, Store};
 use tw_stream::{Interest, StreamEvent, Table};
 use tw_wire::{Decoded, Decoder, Frame};
 
+/// As the program has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Measures where the time of a replay goes
 #[derive(Parser, Debug)]
 struct Args {
@@ -139,8 +143,8 @@ fn run(args: &Args) -> anyhow::Result<(u64, Detector, Overlay)> {
     let mut learner = Learner::new(Environments::default());
     let mut engine = Engine::new(Limits::default(), Secrets::Redact);
     let mut observe = |observation: Observation| {
-        detector.push(&observation, &mut memory, &mut |_| {});
         learner.push(&observation, &mut |fact| memory.record(&fact, How::Observed));
+        detector.push(observation, &mut memory, &mut |_| {});
     };
     let frames = each_frame(&args.capture, |frame| engine.push(frame, &mut observe))?;
     engine.finish(&mut observe);

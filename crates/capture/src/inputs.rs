@@ -104,8 +104,23 @@ impl Inputs {
     /// # Errors
     /// When a file that was there at the start cannot be opened any more.
     pub fn next_frame(&mut self) -> Result<Option<Frame<'_>>, CaptureError> {
+        Ok(if self.advance()? { self.frame() } else { None })
+    }
+
+    /// Goes to the next frame. Is there one? For callers who look at something else before they look at
+    /// [`Self::frame`].
+    ///
+    /// # Errors
+    /// As [`Self::next_frame`].
+    pub fn advance(&mut self) -> Result<bool, CaptureError> {
         if let Some(index) = self.current.take() {
-            self.advance(index);
+            let next = self.step(index);
+            // The only one that is left is not put in order.
+            if self.next.is_empty() && self.waiting.is_empty() {
+                self.current = next.map(|_| index);
+                return Ok(next.is_some());
+            }
+            self.next.extend(next.map(|timestamp| Reverse((timestamp, index))));
         }
         while let Some(&(first, index)) = self.waiting.front()
             && self.next.peek().is_none_or(|&Reverse(next)| (first, index) < next)
@@ -113,12 +128,11 @@ impl Inputs {
             self.waiting.pop_front();
             self.begin(index)?;
         }
-        let Some(Reverse((_, index))) = self.next.pop() else { return Ok(None) };
-        self.current = Some(index);
-        Ok(self.frame())
+        self.current = self.next.pop().map(|Reverse((_, index))| index);
+        Ok(self.current.is_some())
     }
 
-    /// The frame that [`Self::next_frame`] gave last, for callers who look at something else before.
+    /// The frame that [`Self::advance`] went to.
     #[must_use]
     pub fn frame(&self) -> Option<Frame<'_>> {
         let slot = self.slots.get(self.current?)?;
@@ -163,24 +177,27 @@ impl Inputs {
         if slot.open.is_none() {
             slot.open = Some(slot.source.open(self.buffer)?);
         }
-        self.advance(index);
+        let next = self.step(index);
+        self.next.extend(next.map(|timestamp| Reverse((timestamp, index))));
         Ok(())
     }
 
-    /// Goes to the next frame of an input, and closes it where there is none.
-    fn advance(&mut self, index: usize) {
-        let Some(Slot { source, open: slot }) = self.slots.get_mut(index) else { return };
-        let Some(open) = slot else { return };
+    /// Goes to the next frame of an input, tells its time, and closes the input where there is none.
+    fn step(&mut self, index: usize) -> Option<Timestamp> {
+        let Slot { source, open: slot } = self.slots.get_mut(index)?;
+        let open = slot.as_mut()?;
         let next = open.advance(source, &mut self.warnings);
-        self.secrets.append(&mut open.reader.take_secrets());
-        self.may_carry_secrets |= open.reader.may_carry_secrets();
-        if let Some(timestamp) = next {
-            self.next.push(Reverse((timestamp, index)));
-            return;
+        if open.reader.may_carry_secrets() {
+            self.secrets.append(&mut open.reader.take_secrets());
+            self.may_carry_secrets = true;
+        }
+        if next.is_some() {
+            return next;
         }
         let taken = open.taken.load(Ordering::Relaxed);
         self.progress.done_bytes += source.size.max(taken);
         self.progress.total_bytes += taken.saturating_sub(source.size);
         *slot = None;
+        None
     }
 }

@@ -121,9 +121,9 @@ impl Open {
         source: &Source,
         warnings: &mut Vec<Warning>,
     ) -> Option<Timestamp> {
-        let before = self.reader.frame().is_some();
+        let before = self.reader.timestamp().is_some();
         let kind = match self.reader.advance() {
-            Ok(true) => return self.reader.frame().map(|frame| frame.timestamp),
+            Ok(true) => return self.reader.timestamp(),
             Ok(false) if before => return None,
             Ok(false) => WarningKind::NoFrames,
             Err(damage) => match (self.coding, &damage.kind) {

@@ -14,7 +14,7 @@ use crate::environment::{EnvironmentId, Environments};
 use crate::freshness::{Freshness, Level, freshness, name_freshness};
 use crate::host::{HostId, HostMap, is_unicast};
 use crate::ledger::Ledger;
-use crate::names::{HostList, NameRecord, host_of};
+use crate::names::{HostList, Settled, host_of};
 use crate::policy::Policy;
 use crate::sighting::{Asked, Exchange, Sighting};
 use crate::transfer::{AskedRegistries, was_asked};
@@ -190,13 +190,13 @@ impl<'a> Reading<'_, 'a> {
         let exchanges: Vec<&Exchange> = sighting.exchanges().filter(|x| !x.proxied).collect();
         let multi_tenant = names.iter().any(|n| self.multi_tenant.has(&n.name));
         let tenants: Vec<&Answer> = exchanges.iter().filter_map(|x| x.tenant.as_ref()).collect();
-        let dns: Vec<&Answer> = records.iter().map(|r| &r.name).collect();
+        let dns: Vec<&Answer> = records.iter().map(|r| &r.standing.name).collect();
         let claims: Vec<&Answer> = claimed(sighting).map(|name| &name.standing).collect();
         let freshness = freshness(sighting.address.as_ref(), &dns, own, &claims, &tenants);
         let known_by = |name: &Answer, mapping: &Answer| {
             name.environment == Knowledge::Known && mapping.environment == Knowledge::Known
         };
-        let name_is_known = records.iter().any(|r| known_by(&r.name, &r.mapping))
+        let name_is_known = records.iter().any(|r| known_by(&r.standing.name, &r.standing.mapping))
             || claimed(sighting).any(|n| known_by(&n.standing, &n.mapping));
         let spoken = is_registry_only(sighting)
             || is_unread(sighting)
@@ -287,17 +287,17 @@ impl<'a> Reading<'_, 'a> {
         host: HostId,
         ip: IpAddr,
         at: Timestamp,
-    ) -> (Vec<&'a NameRecord>, bool) {
+    ) -> (Vec<Settled<'a>>, bool) {
         let oldest = at.minus(self.policy.name_memory);
         let addresses = self.hosts.addresses(host);
-        let all: Vec<&NameRecord> = self
+        let all: Vec<Settled<'a>> = self
             .ledger
             .names
             .of(environment, ip)
             .filter(|r| r.at <= at && r.last >= oldest)
             .collect();
-        let own: Vec<&NameRecord> =
-            all.iter().copied().filter(|r| addresses.contains(&r.client)).collect();
+        let own: Vec<Settled<'a>> =
+            all.iter().copied().filter(|r| addresses.contains(&r.standing.client)).collect();
         if own.is_empty() { (all, false) } else { (own, true) }
     }
 
@@ -309,7 +309,7 @@ impl<'a> Reading<'_, 'a> {
         spoken: bool,
         ip: IpAddr,
         port: u16,
-        records: &[&NameRecord],
+        records: &[Settled<'_>],
         sighting: &Sighting,
         freshness: &Freshness,
     ) -> Registry {
@@ -351,7 +351,7 @@ impl<'a> Reading<'_, 'a> {
         environment: EnvironmentId,
         at: Timestamp,
         port: u16,
-        records: &[&NameRecord],
+        records: &[Settled<'_>],
         sighting: &Sighting,
     ) -> Option<Claimed> {
         let listed = claimed(sighting).find(|asked| self.is_listed(&asked.name, Some(port)))?;
@@ -381,7 +381,7 @@ impl<'a> Reading<'_, 'a> {
     }
 
     /// A registry that the store knows by the name that DNS gives this address.
-    fn is_known_registry(&self, records: &[&NameRecord], port: u16) -> bool {
+    fn is_known_registry(&self, records: &[Settled<'_>], port: u16) -> bool {
         let names = records.iter().filter_map(|r| r.names.first());
         names.into_iter().any(|name| self.known_registries.contains(&(name.clone(), port)))
     }
@@ -460,9 +460,9 @@ fn was_mapped(asked: &Asked) -> bool {
     matches!(asked.mapping.environment, Knowledge::Known | Knowledge::Touched { .. })
 }
 
-fn all_names(records: &[&NameRecord], sighting: &Sighting) -> Vec<DestinationName> {
+fn all_names(records: &[Settled<'_>], sighting: &Sighting) -> Vec<DestinationName> {
     let mut records = records.to_vec();
-    records.sort_by(|a, b| (b.last, &a.names).cmp(&(a.last, &b.names)));
+    records.sort_by(|a, b| (b.last, a.names).cmp(&(a.last, b.names)));
     let mut names: Vec<DestinationName> = Vec::new();
     let dns = records.iter().flat_map(|r| r.names.iter()).map(|name| (name, NameOrigin::Dns));
     let claimed = claimed(sighting).map(|asked| (&asked.name, asked.origin));
@@ -509,7 +509,7 @@ pub(crate) fn has_carried(c: &Connection) -> bool {
 
 /// DNS (in clear: RFC 1035, over TLS: RFC 7858, over QUIC: RFC 9250), NTP and DHCP. What says more
 /// than a resolver would, or was read from its first byte and was not understood, is none of them.
-fn is_service(c: &Connection) -> bool {
+pub(crate) fn is_service(c: &Connection) -> bool {
     let port = c.responder.port;
     let whole = c.via == Via::Packets && !c.midstream && c.gap_bytes == 0 && !c.truncated;
     let small = c.payload_bytes.iter().sum::<u64>() <= MAX_SERVICE_BYTES;

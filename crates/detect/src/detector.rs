@@ -94,11 +94,12 @@ pub struct Reviewed {
 
 /// Joins observations in event time.
 ///
-/// Order of calls: [`push`](Self::push) for every observation, before the learner records what it
-/// tells; the store is asked then, once for each new thing, and the answer is kept with it. A
-/// judgement is a pure function of what was pushed: nothing depends on the order of arrival, so
-/// long as no limit was reached (see [`Counters`]). [`review`](Self::review) says how things stand, any
-/// number of times; [`finish`](Self::finish) tells everything, once.
+/// Order of calls: [`push`](Self::push) for every observation. The store is asked once for each new
+/// thing that matters, as of the time when it was first seen, and the answer is kept with it; of what a
+/// host that is no docker host does, nothing is asked. A judgement is a pure function of what was
+/// pushed: nothing depends on the order of arrival, so long as no limit was reached (see
+/// [`Counters`]). [`review`](Self::review) says how things stand, any number of times;
+/// [`finish`](Self::finish) tells everything, once.
 #[derive(Debug)]
 pub struct Detector {
     policy: Policy,
@@ -120,10 +121,19 @@ impl Detector {
         Self { policy, environments, lists, ledger: Ledger::new() }
     }
 
+    /// Has the store asked about everything at once, whether it matters or not. Needed where what is
+    /// recorded meanwhile counts for all times, as with a baseline that is being learned: otherwise
+    /// everything would be known by the time it is judged. Costs a question for each new thing.
+    #[must_use]
+    pub const fn asking_at_once(mut self) -> Self {
+        self.ledger.asks_at_once = true;
+        self
+    }
+
     /// Takes one observation. `sink` is for what is told at once; at present nothing is.
     pub fn push(
         &mut self,
-        observation: &Observation,
+        observation: Observation,
         seen: &mut dyn Seen,
         _sink: &mut dyn FnMut(Judgement),
     ) {

@@ -214,6 +214,9 @@ impl Environments {
     }
 
     pub(crate) fn id_of(&self, ip: IpAddr, tag: NetworkTag) -> EnvironmentId {
+        if self.list.len() <= 1 {
+            return EnvironmentId(self.default);
+        }
         let best = self
             .list
             .iter()
@@ -229,7 +232,7 @@ impl Environments {
     }
 
     pub(crate) fn has(&self, id: EnvironmentId, ip: IpAddr) -> bool {
-        self.list.get(id.0).is_some_and(|e| e.longest_match(ip).is_some())
+        self.list.get(id.0).is_some_and(|e| e.networks.iter().any(|n| n.contains(ip)))
     }
 
     /// The narrowest network of that environment that has the address.

@@ -9,7 +9,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
-use tw_model::{Connection, MacAddress};
+use tw_model::{Connection, KeyedHash, MacAddress};
 
 use crate::environment::{EnvironmentId, Environments};
 use crate::policy::{Counters, Limits};
@@ -20,15 +20,42 @@ pub(crate) type HostAddress = (EnvironmentId, IpAddr);
 /// Addresses by link-layer address.
 #[derive(Debug, Default)]
 pub(crate) struct LinkTable {
-    by_mac: HashMap<MacAddress, Neighbour>,
-    by_ip: HashMap<IpAddr, Vec<MacAddress>>,
+    by_mac: HashMap<MacAddress, Neighbour, KeyedHash>,
+    by_ip: HashMap<IpAddr, Few<MacAddress>, KeyedHash>,
     pairs: usize,
+}
+
+/// A list that hardly ever has more than one thing in it, which then needs no memory of its own.
+#[derive(Debug, Default)]
+enum Few<T> {
+    #[default]
+    None,
+    One(T),
+    More(Vec<T>),
+}
+
+impl<T: Copy> Few<T> {
+    fn as_slice(&self) -> &[T] {
+        match self {
+            Self::None => &[],
+            Self::One(one) => std::slice::from_ref(one),
+            Self::More(all) => all,
+        }
+    }
+
+    fn push(&mut self, new: T) {
+        match self {
+            Self::None => *self = Self::One(new),
+            Self::One(one) => *self = Self::More(vec![*one, new]),
+            Self::More(all) => all.push(new),
+        }
+    }
 }
 
 /// Addresses seen with one link-layer address.
 #[derive(Debug, Default)]
 struct Neighbour {
-    ips: Vec<IpAddr>,
+    ips: Few<IpAddr>,
     /// More were seen than are kept: certainly not one host.
     overflow: bool,
 }
@@ -60,22 +87,19 @@ impl LinkTable {
                 return;
             }
         };
-        if neighbour.overflow || neighbour.ips.contains(&ip) {
+        if neighbour.overflow || neighbour.ips.as_slice().contains(&ip) {
             return;
         }
         let full = self.pairs >= limits.mac_addresses.saturating_mul(4);
-        if neighbour.ips.len() >= MAX_ADDRESSES_OF_ONE_MAC || full {
+        if neighbour.ips.as_slice().len() >= MAX_ADDRESSES_OF_ONE_MAC || full {
             neighbour.overflow = true;
             counters.mac_addresses_lost += u64::from(full);
             return;
         }
-        // Most have one address; nobody sees thousands of hosts that have many.
-        neighbour.ips.reserve_exact(1);
         neighbour.ips.push(ip);
         self.pairs += 1;
         let macs = self.by_ip.entry(ip).or_default();
-        if macs.len() < MAX_MACS_OF_ONE_ADDRESS && !macs.contains(&mac) {
-            macs.reserve_exact(1);
+        if macs.as_slice().len() < MAX_MACS_OF_ONE_ADDRESS && !macs.as_slice().contains(&mac) {
             macs.push(mac);
         }
     }
@@ -83,10 +107,11 @@ impl LinkTable {
     /// Other addresses that the link layer proves to be those of the host that has `ip`.
     pub(crate) fn tied_to(&self, ip: IpAddr) -> Vec<IpAddr> {
         let mut tied = Vec::new();
-        for mac in self.by_ip.get(&ip).into_iter().flatten() {
+        for mac in self.by_ip.get(&ip).map_or(&[][..], Few::as_slice) {
             let Some(neighbour) = self.by_mac.get(mac) else { continue };
-            if neighbour.ips.len() > 1 && !neighbour.overflow && is_one_host(ip, &neighbour.ips) {
-                tied.extend(neighbour.ips.iter().copied().filter(|other| *other != ip));
+            let ips = neighbour.ips.as_slice();
+            if ips.len() > 1 && !neighbour.overflow && is_one_host(ip, ips) {
+                tied.extend(ips.iter().copied().filter(|other| *other != ip));
             }
         }
         tied.sort_unstable();
@@ -201,6 +226,11 @@ impl HostMap {
         }
         let tied = self.by_ip.get(&ip)?;
         tied.first().copied().filter(|_| tied.len() == 1)
+    }
+
+    /// May the address be one that [`find`](Self::find) finds? By configuration, it may be one more.
+    pub(crate) fn may_have(&self, ip: IpAddr) -> bool {
+        self.by_ip.contains_key(&ip)
     }
 
     pub(crate) fn addresses(&self, id: HostId) -> &[IpAddr] {

@@ -5,22 +5,22 @@
 //! seen, and that carried payload both ways. A SYN, a scan, a reset, an inbound caller and a
 //! connection joined in mid-stream teach nothing about destinations.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 
 use tw_model::{
     ApiCall, AppProtocol, Build, Connection, ConnectionState, FlowId, Frontend, HttpExchange,
-    ImageCreation, NameAnswer, Observation, ObservationBody, Opener, Outcome, RegistryAction,
-    RegistryVerb, RegistryVia, Timestamp, TlsHello, Via,
+    ImageCreation, KeyedHash, NameAnswer, Observation, ObservationBody, Opener, Outcome,
+    RegistryAction, RegistryVerb, RegistryVia, Timestamp, TlsHello, Via,
 };
 
 use crate::Policy;
 use crate::destination::is_download;
 use crate::environment::{EnvironmentId, Environments};
-use crate::host::is_unicast;
+use crate::host::{HostAddress, is_unicast};
 use crate::names::{HostList, host_of, names_of, normalised, tenant_of};
 use crate::rules::repository_of;
-use crate::sighting::Exchange;
+use crate::sighting::is_distribution;
 use crate::{Fact, Key};
 
 /// Turns observations into facts that may be remembered. Feed it after the detector.
@@ -28,15 +28,15 @@ use crate::{Fact, Key};
 pub struct Learner {
     environments: Environments,
     multi_tenant: HostList,
-    flows: BTreeMap<FlowId, Lesson>,
-    /// Connections that ended, the latest last.
-    ended: VecDeque<FlowId>,
+    lessons: Lessons,
     /// Names by address and by who asked.
-    names: BTreeMap<(EnvironmentId, IpAddr), Vec<(IpAddr, String)>>,
+    names: HashMap<HostAddress, Vec<(IpAddr, Box<str>)>, KeyedHash>,
+    /// The addresses that have names, the oldest first.
+    named: VecDeque<HostAddress>,
     /// Who answers DNS: its own questions are those of the hosts that ask it.
-    resolvers: BTreeSet<(EnvironmentId, IpAddr)>,
+    resolvers: HashSet<HostAddress, KeyedHash>,
     /// Daemons are watched hosts even outside every network.
-    daemons: BTreeSet<(EnvironmentId, IpAddr)>,
+    daemons: HashSet<HostAddress, KeyedHash>,
     /// Ports that a Docker API is expected on.
     docker_ports: Vec<u16>,
 }
@@ -47,9 +47,47 @@ struct Lesson {
     /// Learned: who, when it was opened, and what it was seen in.
     learned: Option<(EnvironmentId, IpAddr, Timestamp, Via)>,
     /// Names that SNI or Host gave before it was learned.
-    names: BTreeSet<String>,
-    tenants: BTreeSet<String>,
-    registries: BTreeSet<Registry>,
+    names: Vec<String>,
+    tenants: Vec<String>,
+    registries: Vec<Registry>,
+}
+
+/// Lessons by connection.
+#[derive(Debug, Default)]
+struct Lessons {
+    flows: HashMap<FlowId, Lesson, KeyedHash>,
+    /// Connections that had lessons, the oldest first.
+    begun: VecDeque<FlowId>,
+    /// Connections that ended, the latest last.
+    ended: VecDeque<FlowId>,
+}
+
+impl Lessons {
+    /// The lesson of a connection; where there are too many, that which began first goes.
+    fn of(&mut self, flow: FlowId) -> &mut Lesson {
+        if !self.flows.contains_key(&flow) {
+            self.begun.push_back(flow);
+            if self.begun.len() > MAX_FLOWS
+                && let Some(oldest) = self.begun.pop_front()
+            {
+                self.flows.remove(&oldest);
+            }
+        }
+        self.flows.entry(flow).or_default()
+    }
+
+    /// What belongs to a connection may come after its end, but not long after.
+    fn end(&mut self, flow: FlowId) {
+        if !self.flows.contains_key(&flow) {
+            return;
+        }
+        self.ended.push_back(flow);
+        if self.ended.len() > MAX_ENDED
+            && let Some(oldest) = self.ended.pop_front()
+        {
+            self.flows.remove(&oldest);
+        }
+    }
 }
 
 /// A registry that answered: "host:port", and "host:port/repository" and digest where there are.
@@ -62,11 +100,11 @@ impl Learner {
         Self {
             environments,
             multi_tenant: HostList::multi_tenant(),
-            flows: BTreeMap::new(),
-            ended: VecDeque::new(),
-            names: BTreeMap::new(),
-            resolvers: BTreeSet::new(),
-            daemons: BTreeSet::new(),
+            lessons: Lessons::default(),
+            names: HashMap::default(),
+            named: VecDeque::new(),
+            resolvers: HashSet::default(),
+            daemons: HashSet::default(),
             docker_ports: Policy::default().docker_ports,
         }
     }
@@ -90,7 +128,7 @@ impl Learner {
             ObservationBody::Connection(c) => {
                 self.connection(c, sink);
                 if c.ended {
-                    self.ended(c.id);
+                    self.lessons.end(c.id);
                 }
             }
             ObservationBody::NameAnswer(answer) => self.name_answer(answer, observation.at, sink),
@@ -105,22 +143,6 @@ impl Learner {
             | ObservationBody::TlsShape(_)
             | ObservationBody::ClientAuth(_)
             | ObservationBody::Anomaly(_) => {}
-        }
-        while self.flows.len() > MAX_FLOWS {
-            self.flows.pop_first();
-        }
-    }
-
-    /// What belongs to a connection may come after its end, but not long after.
-    fn ended(&mut self, flow: FlowId) {
-        if !self.flows.contains_key(&flow) {
-            return;
-        }
-        self.ended.push_back(flow);
-        if self.ended.len() > MAX_ENDED
-            && let Some(oldest) = self.ended.pop_front()
-        {
-            self.flows.remove(&oldest);
         }
     }
 
@@ -142,13 +164,12 @@ impl Learner {
         if !teaches(c) || !self.is_inside(environment, host) || !self.may_tell(environment, c) {
             return;
         }
-        let lesson = self.flows.entry(c.id).or_default();
+        let lesson = self.lessons.of(c.id);
         let through = c.tunnel.as_ref().and_then(|(authority, _)| host_of(authority));
         if let Some((authority, _)) = through
             && authority.parse::<IpAddr>().is_err()
-            && lesson.names.len() < MAX_NAMES
         {
-            lesson.names.insert(authority);
+            keep(&mut lesson.names, authority);
         }
         if lesson.learned.is_some() {
             lesson.tell_if_learned(&self.environments, sink);
@@ -158,13 +179,12 @@ impl Learner {
         let name = self.environments.name(environment);
         let ip = c.responder.ip.to_canonical();
         sink(Fact { environment: name, host, key: Key::Address(ip), at: c.first, via: c.via });
-        let asked: Vec<_> = self.names.get(&(environment, ip)).into_iter().flatten().collect();
+        let asked = self.names.get(&(environment, ip)).map_or(&[][..], Vec::as_slice);
         let own = asked.iter().any(|(client, _)| *client == host);
         let is_its = |client: IpAddr| {
             client == host || (!own && self.resolvers.contains(&(environment, client)))
         };
-        let asked = asked.into_iter().filter(|(client, _)| is_its(*client));
-        for (_, known) in asked {
+        for (_, known) in asked.iter().filter(|(client, _)| is_its(*client)) {
             sink(Fact { environment: name, host, key: Key::Name(known), at: c.first, via: c.via });
         }
         lesson.tell(name, host, (c.first, c.via), sink);
@@ -207,23 +227,26 @@ impl Learner {
         for ip in answer.addresses.iter().take(MAX_ADDRESSES).map(IpAddr::to_canonical) {
             let key = Key::NameAddress(asked, ip);
             sink(Fact { environment: name, host, key, at, via: Via::Packets });
-            let known = self.names.entry((environment, ip)).or_default();
-            let record = (host, asked.clone());
-            if known.len() < MAX_NAMES && !known.contains(&record) {
-                known.push(record);
+            let known = self.names.entry((environment, ip)).or_insert_with(|| {
+                self.named.push_back((environment, ip));
+                Vec::new()
+            });
+            let is_new = |(client, name): &(IpAddr, Box<str>)| *client != host || **name != **asked;
+            if known.len() < MAX_NAMES && known.iter().all(is_new) {
+                known.push((host, asked.as_str().into()));
             }
-        }
-        while self.names.len() > MAX_ADDRESSES_NAMED {
-            self.names.pop_first();
+            if self.named.len() > MAX_ADDRESSES_NAMED
+                && let Some(oldest) = self.named.pop_front()
+            {
+                self.names.remove(&oldest);
+            }
         }
     }
 
     fn hello(&mut self, hello: &TlsHello, sink: &mut dyn FnMut(Fact<'_>)) {
         let Some(sni) = hello.sni.as_deref().and_then(normalised) else { return };
-        let lesson = self.flows.entry(hello.flow).or_default();
-        if lesson.names.len() < MAX_NAMES {
-            lesson.names.insert(sni);
-        }
+        let lesson = self.lessons.of(hello.flow);
+        keep(&mut lesson.names, sni);
         lesson.tell_if_learned(&self.environments, sink);
     }
 
@@ -232,25 +255,21 @@ impl Learner {
         if x.status.is_none() {
             return;
         }
-        let lesson = self.flows.entry(x.flow).or_default();
+        let lesson = self.lessons.of(x.flow);
         if x.proxy.is_none()
-            && Exchange::new(x, &[]).is_distribution()
+            && is_distribution(&x.target)
             && x.status.is_some_and(is_registry_answer)
         {
             let registry = format!("{authority}:{}", port.unwrap_or(x.server.port));
             let repository = repository_of(&x.target).map(|name| format!("{registry}/{name}"));
             let digest = digest_of(&x.target).map(str::to_owned);
-            if lesson.registries.len() < MAX_NAMES {
-                lesson.registries.insert((registry, repository, digest));
-            }
+            keep(&mut lesson.registries, (registry, repository, digest));
         }
         if authority.parse::<IpAddr>().is_err() {
-            if self.multi_tenant.has(&authority) && lesson.tenants.len() < MAX_NAMES {
-                lesson.tenants.insert(tenant_of(&authority, &x.target));
+            if self.multi_tenant.has(&authority) {
+                keep(&mut lesson.tenants, tenant_of(&authority, &x.target));
             }
-            if lesson.names.len() < MAX_NAMES {
-                lesson.names.insert(authority);
-            }
+            keep(&mut lesson.names, authority);
         }
         lesson.tell_if_learned(&self.environments, sink);
     }
@@ -304,12 +323,8 @@ impl Learner {
         let mut facts = vec![(registry.clone(), Some(repository), None)];
         facts.extend(digests.map(|digest| (registry.clone(), None, Some(digest.clone()))));
         for flow in action.flows.iter().take(MAX_FLOWS_OF_ONE_IMAGE) {
-            let lesson = self.flows.entry(*flow).or_default();
-            for fact in &facts {
-                if lesson.registries.len() < MAX_NAMES {
-                    lesson.registries.insert(fact.clone());
-                }
-            }
+            let lesson = self.lessons.of(*flow);
+            facts.iter().for_each(|fact| keep(&mut lesson.registries, fact.clone()));
             lesson.tell_if_learned(&self.environments, sink);
         }
     }
@@ -320,6 +335,13 @@ impl Learner {
             let environment = self.environments.of(creation.daemon.ip, creation.tag);
             builder(environment, creation.client, creation.daemon.ip, creation.ended, sink);
         }
+    }
+}
+
+/// Keeps what is not there yet, as far as there is room.
+fn keep<T: PartialEq>(list: &mut Vec<T>, new: T) {
+    if list.len() < MAX_NAMES && !list.contains(&new) {
+        list.push(new);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Everything that the join needs to know, within limits: observations by identity, with the
 //! store's answers as they were when each thing was first seen.
 
+mod recent;
 mod registry;
 mod traffic;
 
@@ -20,6 +21,7 @@ use crate::shape;
 use crate::sighting::{Asked, Sighting};
 use crate::{Answer, Key, Seen};
 
+use recent::Recent;
 pub(crate) use registry::{HeldAction, ImageAnswers};
 
 /// A value with where it stands.
@@ -58,7 +60,9 @@ pub(crate) struct Ledger {
     pub(crate) creations: BTreeMap<BuildId, Held<ImageCreation>>,
     pub(crate) containers: BTreeMap<CallId, Held<ContainerEvent>>,
     pub(crate) registry_actions: BTreeMap<RegistryActionId, HeldAction>,
-    pub(crate) recent: BTreeMap<FlowId, Box<Sighting>>,
+    recent: Recent,
+    /// Is the store asked at once, whatever matters?
+    pub(crate) asks_at_once: bool,
     pub(crate) held: BTreeMap<FlowId, Box<Sighting>>,
     /// Of flow records, to what is not known.
     pub(crate) late: BTreeMap<FlowId, Box<Sighting>>,
@@ -122,7 +126,8 @@ impl Ledger {
             creations: BTreeMap::new(),
             containers: BTreeMap::new(),
             registry_actions: BTreeMap::new(),
-            recent: BTreeMap::new(),
+            recent: Recent::default(),
+            asks_at_once: false,
             held: BTreeMap::new(),
             late: BTreeMap::new(),
             names: NameTable::default(),
@@ -140,20 +145,14 @@ impl Ledger {
         }
     }
 
-    /// The connection of that identity, if it is remembered.
+    /// The connection of that identity, if it matters.
     pub(crate) fn connection_of(&self, flow: FlowId) -> Option<&Connection> {
-        let late = || self.late.get(&flow);
-        let kept = self.recent.get(&flow).or_else(|| self.held.get(&flow)).or_else(late);
-        kept?.connection.as_ref()
+        self.held.get(&flow).or_else(|| self.late.get(&flow))?.connection.as_ref()
     }
 
-    /// All connections that are remembered.
+    /// All connections that matter.
     pub(crate) fn sightings(&self) -> impl Iterator<Item = (&FlowId, &Sighting)> {
-        self.held
-            .iter()
-            .chain(&self.late)
-            .chain(&self.recent)
-            .map(|(id, sighting)| (id, &**sighting))
+        self.held.iter().chain(&self.late).map(|(id, sighting)| (id, &**sighting))
     }
 
     /// What is remembered of connections to docker hosts, and of others.
@@ -164,46 +163,49 @@ impl Ledger {
 
     pub(crate) fn push(
         &mut self,
-        observation: &Observation,
+        observation: Observation,
         policy: &Policy,
         environments: &Environments,
         seen: &mut dyn Seen,
     ) {
         self.counters.observations += 1;
         let mut inquiry = Inquiry { seen, environments, count: 0 };
-        let evidence = &observation.evidence;
-        match &observation.body {
+        let Observation { at, evidence, body } = observation;
+        match body {
             ObservationBody::ApiCall(call) => self.api_call(call, evidence, policy, &mut inquiry),
-            ObservationBody::Build(build) => self.build(build, evidence, policy, &mut inquiry),
+            ObservationBody::Build(build) => self.build(*build, evidence, policy, &mut inquiry),
             ObservationBody::ImageCreation(creation) => {
-                self.creation(creation, evidence, policy, &mut inquiry);
+                self.creation(*creation, evidence, policy, &mut inquiry);
             }
             ObservationBody::Container(event) => {
-                self.container(event, evidence, policy, &mut inquiry);
+                self.container(*event, evidence, policy, &mut inquiry);
             }
             ObservationBody::Registry(action) => {
-                self.registry(action, evidence, policy, &mut inquiry);
+                self.registry(*action, evidence, policy, &mut inquiry);
             }
-            ObservationBody::Connection(c) => self.connection(c, evidence, policy, &mut inquiry),
-            ObservationBody::Http(x) => self.exchange(x, evidence, policy, &mut inquiry),
+            ObservationBody::Connection(c) => {
+                self.connection_told(c, evidence, policy, &mut inquiry);
+            }
+            ObservationBody::Http(x) => self.exchange_told(x, evidence, policy, &mut inquiry),
             ObservationBody::NameAnswer(answer) => {
-                self.name_answer(answer, observation.at, policy, &mut inquiry);
+                self.name_answer(&answer, at, policy, &mut inquiry);
             }
-            ObservationBody::Tls(hello) => self.hello(hello, observation.at, &mut inquiry),
+            ObservationBody::Tls(hello) => self.hello_told(hello, at, &mut inquiry),
             ObservationBody::TlsShape(shape) => {
-                if let Some(build) = shape::inferred(shape) {
-                    self.build(&build, evidence, policy, &mut inquiry);
+                if let Some(build) = shape::inferred(&shape) {
+                    self.build(build, evidence, policy, &mut inquiry);
                 }
             }
             ObservationBody::ClientAuth(_)
             | ObservationBody::FlowRecord(_)
             | ObservationBody::Anomaly(_) => {}
         }
+        self.forget(policy, &mut inquiry);
         self.counters.questions += inquiry.count;
-        self.forget(policy, environments);
     }
 
-    /// What can only be said of all records together.
+    /// What can only be said of everything together: builds that records show, which connections
+    /// matter, and how the names of their responders stood.
     pub(crate) fn conclude(
         &mut self,
         policy: &Policy,
@@ -212,14 +214,16 @@ impl Ledger {
     ) {
         let mut inquiry = Inquiry { seen, environments, count: 0 };
         self.infer_from_records(policy, &mut inquiry);
+        self.promote_what_matters(policy, &mut inquiry);
+        self.settle_names(&mut inquiry);
         self.counters.questions += inquiry.count;
     }
 
     /// A call counts where it is certain, or where a Docker API is expected on that port.
     fn api_call(
         &mut self,
-        call: &ApiCall,
-        evidence: &[Evidence],
+        call: ApiCall,
+        evidence: Vec<Evidence>,
         policy: &Policy,
         inquiry: &mut Inquiry<'_>,
     ) {
@@ -229,10 +233,10 @@ impl Ledger {
         let environment = self.daemon(call.daemon.ip, call.daemon.port, call.tag, inquiry);
         let pair = (environment, call.client.ip, call.daemon.ip);
         self.caller(pair, call.started, policy, inquiry);
-        let held = Held { value: call.clone(), evidence: evidence.to_vec(), environment };
-        let newer = |old: &ApiCall| (call.complete, call.ended) >= (old.complete, old.ended);
-        self.counters.calls_lost +=
-            upsert(&mut self.calls, call.id, held, policy.limits.calls, newer);
+        let (id, age) = (call.id, (call.complete, call.ended));
+        let held = Held { value: call, evidence, environment };
+        let newer = |old: &ApiCall| age >= (old.complete, old.ended);
+        self.counters.calls_lost += upsert(&mut self.calls, id, held, policy.limits.calls, newer);
     }
 
     fn daemon(
@@ -274,8 +278,8 @@ impl Ledger {
 
     fn build(
         &mut self,
-        build: &Build,
-        evidence: &[Evidence],
+        build: Build,
+        evidence: Vec<Evidence>,
         policy: &Policy,
         inquiry: &mut Inquiry<'_>,
     ) {
@@ -284,16 +288,17 @@ impl Ledger {
         self.watch(build.daemon.ip, build.started, build.ended.plus(policy.deploy_window));
         let urls = build.urls.iter().chain(build.remote.as_ref());
         self.name_hosts(&build.id, urls, environment, build.daemon.ip, build.started, inquiry);
-        let held = Held { value: build.clone(), evidence: evidence.to_vec(), environment };
-        let newer = |old: &Build| (build.end_seen, build.ended) >= (old.end_seen, old.ended);
-        let lost = upsert(&mut self.builds, build.id.clone(), held, policy.limits.builds, newer);
+        let (id, age) = (build.id.clone(), (build.end_seen, build.ended));
+        let held = Held { value: build, evidence, environment };
+        let newer = |old: &Build| age >= (old.end_seen, old.ended);
+        let lost = upsert(&mut self.builds, id, held, policy.limits.builds, newer);
         self.counters.builds_lost += lost;
     }
 
     fn creation(
         &mut self,
-        creation: &ImageCreation,
-        evidence: &[Evidence],
+        creation: ImageCreation,
+        evidence: Vec<Evidence>,
         policy: &Policy,
         inquiry: &mut Inquiry<'_>,
     ) {
@@ -311,29 +316,27 @@ impl Ledger {
             creation.started,
             inquiry,
         );
-        let held = Held { value: creation.clone(), evidence: evidence.to_vec(), environment };
-        let newer =
-            |old: &ImageCreation| (creation.end_seen, creation.ended) >= (old.end_seen, old.ended);
-        let lost =
-            upsert(&mut self.creations, creation.id.clone(), held, policy.limits.builds, newer);
+        let (id, age) = (creation.id.clone(), (creation.end_seen, creation.ended));
+        let held = Held { value: creation, evidence, environment };
+        let newer = |old: &ImageCreation| age >= (old.end_seen, old.ended);
+        let lost = upsert(&mut self.creations, id, held, policy.limits.builds, newer);
         self.counters.builds_lost += lost;
     }
 
     fn container(
         &mut self,
-        event: &ContainerEvent,
-        evidence: &[Evidence],
+        event: ContainerEvent,
+        evidence: Vec<Evidence>,
         policy: &Policy,
         inquiry: &mut Inquiry<'_>,
     ) {
         let environment = self.daemon(event.daemon.ip, event.daemon.port, event.tag, inquiry);
         self.caller((environment, event.client, event.daemon.ip), event.started, policy, inquiry);
         self.watch(event.daemon.ip, event.started, event.ended.plus(policy.deploy_window));
-        let held = Held { value: event.clone(), evidence: evidence.to_vec(), environment };
-        let newer = |old: &ContainerEvent| {
-            (event.status.is_some(), event.ended) >= (old.status.is_some(), old.ended)
-        };
-        let lost = upsert(&mut self.containers, event.call, held, policy.limits.containers, newer);
+        let (id, age) = (event.call, (event.status.is_some(), event.ended));
+        let held = Held { value: event, evidence, environment };
+        let newer = |old: &ContainerEvent| age >= (old.status.is_some(), old.ended);
+        let lost = upsert(&mut self.containers, id, held, policy.limits.containers, newer);
         self.counters.containers_lost += lost;
     }
 

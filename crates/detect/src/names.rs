@@ -1,10 +1,11 @@
 //! Names of addresses, as DNS answers gave them, and the dated lists of names that mean something.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use serde::Deserialize;
-use tw_model::{NameAnswer, Timestamp};
+use tw_model::{KeyedHash, NameAnswer, NetworkTag, Timestamp};
 
 use crate::Answer;
 use crate::environment::EnvironmentId;
@@ -13,23 +14,34 @@ use crate::policy::{Counters, Limits};
 /// One DNS answer for one address.
 #[derive(Clone, Debug)]
 pub(crate) struct NameRecord {
-    pub(crate) environment: EnvironmentId,
+    /// Who asked.
     pub(crate) client: IpAddr,
+    pub(crate) tag: NetworkTag,
     /// First and latest time of this answer.
     pub(crate) at: Timestamp,
     pub(crate) last: Timestamp,
     /// The name that was asked, then the canonical names on the way.
-    pub(crate) names: Vec<String>,
-    /// How the asked name stood before this answer.
+    pub(crate) names: Arc<[String]>,
+    /// Once somebody asks for that address.
+    pub(crate) standing: Option<Box<Standing>>,
+}
+
+/// How an answer stood before it came.
+#[derive(Clone, Debug)]
+pub(crate) struct Standing {
+    pub(crate) environment: EnvironmentId,
+    /// The docker host that the client belongs to, else the client.
+    pub(crate) client: IpAddr,
+    /// The asked name.
     pub(crate) name: Answer,
-    /// How "this name has this address" stood before this answer.
+    /// "This name has this address".
     pub(crate) mapping: Answer,
 }
 
 /// DNS answers by address, within limits; the address that was named first is forgotten first.
 #[derive(Debug, Default)]
 pub(crate) struct NameTable {
-    by_address: BTreeMap<IpAddr, Vec<NameRecord>>,
+    by_address: HashMap<IpAddr, Vec<NameRecord>, KeyedHash>,
     order: VecDeque<IpAddr>,
     /// First answer that was seen in each environment.
     since: BTreeMap<EnvironmentId, Timestamp>,
@@ -39,22 +51,23 @@ impl NameTable {
     pub(crate) fn insert(
         &mut self,
         ip: IpAddr,
-        record: NameRecord,
+        mut record: NameRecord,
         limits: &Limits,
         counters: &mut Counters,
     ) {
-        let since = self.since.entry(record.environment).or_insert(record.at);
-        *since = record.at.min(*since);
         let records = self.by_address.entry(ip).or_insert_with(|| {
             self.order.push_back(ip);
             Vec::new()
         });
-        let same = |r: &&mut NameRecord| {
-            r.client == record.client && r.names.first() == record.names.first()
-        };
+        let asked = record.names.first();
+        let same = |r: &&mut NameRecord| r.client == record.client && r.names.first() == asked;
         if let Some(known) = records.iter_mut().find(same) {
             known.merge(record);
         } else if records.len() < limits.names_per_address {
+            // Many ask for the same.
+            if let Some(known) = records.iter().find(|known| known.names == record.names) {
+                record.names = Arc::clone(&known.names);
+            }
             records.push(record);
         } else {
             counters.names_lost += 1;
@@ -66,9 +79,21 @@ impl NameTable {
         }
     }
 
+    /// Notes that an answer was seen in that environment.
+    pub(crate) fn note(&mut self, environment: EnvironmentId, at: Timestamp) {
+        let since = self.since.entry(environment).or_insert(at);
+        *since = at.min(*since);
+    }
+
     /// Since when answers have been seen in that environment.
     pub(crate) fn seen_since(&self, environment: EnvironmentId) -> Option<Timestamp> {
         self.since.get(&environment).copied()
+    }
+
+    /// Answers for that address of which nobody has asked yet how they stood.
+    pub(crate) fn unsettled(&mut self, ip: IpAddr) -> impl Iterator<Item = &mut NameRecord> {
+        let records = self.by_address.get_mut(&ip);
+        records.into_iter().flatten().filter(|record| record.standing.is_none())
     }
 
     /// Answers for that address in that environment.
@@ -76,15 +101,38 @@ impl NameTable {
         &self,
         environment: EnvironmentId,
         ip: IpAddr,
-    ) -> impl Iterator<Item = &NameRecord> {
+    ) -> impl Iterator<Item = Settled<'_>> {
         let records = self.by_address.get(&ip.to_canonical());
-        records.into_iter().flatten().filter(move |r| r.environment == environment)
+        let settled = records.into_iter().flatten().filter_map(NameRecord::settled);
+        settled.filter(move |settled| settled.standing.environment == environment)
     }
 }
 
+/// An answer of which it is known how it stood.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settled<'a> {
+    pub(crate) at: Timestamp,
+    pub(crate) last: Timestamp,
+    pub(crate) names: &'a [String],
+    pub(crate) standing: &'a Standing,
+}
+
 impl NameRecord {
-    /// The earliest answer counts: what was asked of the store then was asked before anything was
-    /// recorded.
+    pub(crate) const fn new(
+        client: IpAddr,
+        tag: NetworkTag,
+        at: Timestamp,
+        names: Arc<[String]>,
+    ) -> Self {
+        Self { client, tag, at, last: at, names, standing: None }
+    }
+
+    fn settled(&self) -> Option<Settled<'_>> {
+        let standing = self.standing.as_deref()?;
+        Some(Settled { at: self.at, last: self.last, names: &self.names, standing })
+    }
+
+    /// The earliest answer counts.
     fn merge(&mut self, other: Self) {
         let last = self.last.max(other.last);
         if other.at < self.at {
@@ -156,8 +204,19 @@ pub(crate) fn tenant_of(host: &str, target: &str) -> String {
 }
 
 /// A list of host patterns: exact names, and `*` for one or more labels (or part of one).
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct HostList {
+    as_of: String,
+    exact: HashSet<String, KeyedHash>,
+    /// What stands behind a `*` that begins a pattern and is followed by a dot.
+    domains: HashSet<String, KeyedHash>,
+    /// What stands before and behind the `*` of other patterns.
+    others: Vec<(String, String)>,
+}
+
+/// A list as it stands in a data file.
+#[derive(Default, Deserialize)]
+struct HostFile {
     as_of: String,
     hosts: Vec<String>,
 }
@@ -165,19 +224,33 @@ pub(crate) struct HostList {
 impl HostList {
     /// Public registries, by the data file.
     pub(crate) fn public_registries() -> Self {
-        serde_json::from_str(include_str!("../data/public-registries.json")).unwrap_or_default()
+        Self::from_file(include_str!("../data/public-registries.json"))
     }
 
     /// Names under which anybody may publish, by the data file.
     pub(crate) fn multi_tenant() -> Self {
-        serde_json::from_str(include_str!("../data/multi-tenant.json")).unwrap_or_default()
+        Self::from_file(include_str!("../data/multi-tenant.json"))
+    }
+
+    fn from_file(text: &str) -> Self {
+        let HostFile { as_of, hosts } = serde_json::from_str(text).unwrap_or_default();
+        Self { as_of, ..Self::from_patterns(&hosts) }
     }
 
     pub(crate) fn from_patterns(patterns: &[String]) -> Self {
-        Self {
-            as_of: String::new(),
-            hosts: patterns.iter().map(|p| p.to_ascii_lowercase()).collect(),
+        let mut list = Self::default();
+        for pattern in patterns.iter().map(|pattern| pattern.to_ascii_lowercase()) {
+            match pattern.split_once('*') {
+                None => {
+                    list.exact.insert(pattern);
+                }
+                Some(("", tail)) if tail.starts_with('.') => {
+                    list.domains.insert(tail.to_owned());
+                }
+                Some((head, tail)) => list.others.push((head.to_owned(), tail.to_owned())),
+            }
         }
+        list
     }
 
     /// Date of the list.
@@ -186,15 +259,16 @@ impl HostList {
     }
 
     pub(crate) fn has(&self, name: &str) -> bool {
-        self.hosts.iter().any(|pattern| matches_pattern(pattern, name))
+        let mut dots = name.match_indices('.').filter(|(at, _)| *at > 0);
+        self.exact.contains(name)
+            || dots.any(|(at, _)| name.get(at..).is_some_and(|tail| self.domains.contains(tail)))
+            || self.others.iter().any(|(head, tail)| matches_pattern(head, tail, name))
     }
 }
 
 /// One `*` at most is understood; it stands for at least one character.
-fn matches_pattern(pattern: &str, name: &str) -> bool {
-    let Some((head, tail)) = pattern.split_once('*') else { return pattern == name };
-    let Some(rest) = name.strip_prefix(head) else { return false };
-    rest.len() > tail.len() && rest.ends_with(tail)
+fn matches_pattern(head: &str, tail: &str, name: &str) -> bool {
+    name.strip_prefix(head).is_some_and(|rest| rest.len() > tail.len() && rest.ends_with(tail))
 }
 
 #[cfg(test)]
@@ -219,8 +293,9 @@ mod tests {
     fn the_data_files_parse_and_are_dated() {
         for list in [HostList::public_registries(), HostList::multi_tenant()] {
             assert_eq!(list.as_of().len(), 10);
-            assert!(list.hosts.len() > 20);
-            assert!(list.hosts.iter().all(|h| h.matches('*').count() <= 1));
+            assert!(list.exact.len() + list.domains.len() + list.others.len() > 20);
+            let tails = list.domains.iter().chain(list.others.iter().map(|(_, tail)| tail));
+            assert!(tails.into_iter().all(|tail| !tail.contains('*')));
         }
     }
 

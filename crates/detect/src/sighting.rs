@@ -98,18 +98,26 @@ impl Exchange {
         self.token || self.is_distribution()
     }
 
-    /// Is this the registry protocol (OCI Distribution Specification: end-1 to end-13)? A path
-    /// that merely begins with `/v2/` is not.
+    /// Is this the registry protocol?
     pub(crate) fn is_distribution(&self) -> bool {
-        let path = self.target.split(['?', '#']).next().unwrap_or("");
-        let Some(rest) = path.strip_prefix("/v2") else { return false };
-        rest.is_empty()
-            || rest == "/"
-            || ["/manifests/", "/blobs/", "/tags/list", "/referrers/"]
-                .iter()
-                .any(|p| rest.contains(p))
-            || rest == "/_catalog"
+        is_distribution(&self.target)
     }
+
+    /// Would it be either, before anything of it is kept?
+    pub(crate) fn may_be_registry(x: &HttpExchange) -> bool {
+        is_distribution(&x.target) || is_token_request(x)
+    }
+}
+
+/// Is this the registry protocol (OCI Distribution Specification: end-1 to end-13)? A path that merely
+/// begins with `/v2/` is not.
+pub(crate) fn is_distribution(target: &str) -> bool {
+    let Some(rest) = target.strip_prefix("/v2") else { return false };
+    let rest = rest.split(['?', '#']).next().unwrap_or("");
+    rest.is_empty()
+        || rest == "/"
+        || ["/manifests/", "/blobs/", "/tags/list", "/referrers/"].iter().any(|p| rest.contains(p))
+        || rest == "/_catalog"
 }
 
 /// Distribution token authentication: `GET …?service=…&scope=repository:NAME:pull`, answered with
@@ -134,11 +142,11 @@ impl Sighting {
     }
 
     /// Takes the connection if it tells more than what is there.
-    pub(crate) fn update(&mut self, c: &Connection, evidence: &[Evidence]) {
+    pub(crate) fn update(&mut self, c: Connection, evidence: &[Evidence]) {
         let newer =
             self.connection.as_ref().is_none_or(|old| (c.ended, c.last) >= (old.ended, old.last));
         if newer {
-            self.connection = Some(c.clone());
+            self.connection = Some(c);
         }
         for e in evidence {
             if self.evidence.len() < MAX_EVIDENCE && !self.evidence.contains(e) {
@@ -148,5 +156,5 @@ impl Sighting {
     }
 }
 
-const MAX_EVIDENCE: usize = 8;
+pub(crate) const MAX_EVIDENCE: usize = 8;
 const MAX_URL_CHARS: usize = 2_048;

@@ -42,7 +42,7 @@ fn handshake(
         server,
         sni: None,
         alpn: Vec::new(),
-        ja4: "t13".into(),
+        ja4: Some("t13".into()),
         version: version.map(str::to_owned),
         quic: false,
     };

@@ -239,7 +239,7 @@ fn a_builds_record_that_comes_long_after_its_downloads_still_finds_them() {
     let mut detector = Detector::new(policy, Environments::default());
     for id in 100..1_000 {
         let new = flow(id, &format!("198.18.{}.{}", id / 256, id % 256));
-        detector.push(&new, &mut store.clone(), &mut |_| {});
+        detector.push(new.clone(), &mut store.clone(), &mut |_| {});
     }
     let counters = detector.counters();
     assert!(counters.late_lost > 800, "what the limit left out is counted: {counters:?}");

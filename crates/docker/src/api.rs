@@ -110,7 +110,8 @@ pub struct ConnFacts {
     pub tls: bool,
     /// Its beginning was not seen.
     pub midstream: bool,
-    /// Are digests of response bodies wanted? Read when a response's head comes.
+    /// Is it a docker host that asks? Then digests of response bodies are wanted, and exchanges are told
+    /// as soon as they are answered. Read when a response's head comes.
     pub hash: bool,
 }
 

@@ -296,7 +296,8 @@ impl Exchange {
         let is_grpc = head.header("content-type").is_some_and(is_grpc)
             || head.version == HttpVersion::Http2 && !self.request_seen;
         self.summary.response(head, conn.hash && !is_grpc, turn.secrets, at);
-        self.fresh = true;
+        // Of others it is soon enough to hear of it when it is over.
+        self.fresh |= conn.hash;
         if let (Some(url), Some(location)) = (&self.url, head.header("location")) {
             self.redirect = redirected(url, location);
         }

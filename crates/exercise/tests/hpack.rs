@@ -25,7 +25,7 @@ fn ours(said: &Said) -> [Vec<Fields>; 2] {
     let mut reader = Reader::new(FlowId(1), end(1), end(2), Protocol::TCP, Limits::default());
     let mut heads: [Vec<Fields>; 2] = Default::default();
     let pairs = |fields: &[Header]| -> Fields {
-        fields.iter().map(|field| (field.name.clone(), field.value.clone())).collect()
+        fields.iter().map(|field| (field.name.clone().into_owned(), field.value.clone())).collect()
     };
     let mut take = |event: Event<'_>| {
         let Event::Http(http) = event else { return };

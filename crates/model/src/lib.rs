@@ -14,6 +14,7 @@ mod endpoint;
 mod evidence;
 mod finding;
 mod flow_record;
+mod hash;
 mod inet;
 mod names;
 mod observation;
@@ -39,6 +40,7 @@ pub use finding::{
     Novelty, Rule, Scope, Severity, TimelineEntry, Verdict,
 };
 pub use flow_record::{FlowCounts, FlowRecord, Sampling};
+pub use hash::KeyedHash;
 pub use inet::inet_aton;
 pub use names::{ClientAuth, ClientCertificate, NameAnswer, TlsHello};
 pub use observation::{Anomaly, AnomalyKind, Observation, ObservationBody};

@@ -40,10 +40,10 @@ pub struct TlsHello {
     pub server: Endpoint,
     /// First `host_name` of the SNI extension, as sent.
     pub sni: Option<String>,
-    /// Offered application protocols.
+    /// Offered application protocols, where they were asked for.
     pub alpn: Vec<String>,
-    /// JA4 (FoxIO, the BSD-3 part) of the client.
-    pub ja4: String,
+    /// JA4 (FoxIO, the BSD-3 part) of the client, where it was asked for.
+    pub ja4: Option<String>,
     /// Version that the server chose (`TLS 1.3`), where its hello was seen.
     pub version: Option<String>,
     /// QUIC rather than TCP.

@@ -43,6 +43,9 @@ pub fn redacted(secret: &[u8]) -> String {
 /// none. `PWD` alone is the working directory; anything with `PUBLIC` in it is meant to be seen.
 #[must_use]
 pub fn is_secret_name(name: &str) -> bool {
+    if name.len() < SHORTEST_NAME {
+        return false;
+    }
     let words = words_of(name);
     if words.iter().any(|word| matches!(word.as_str(), "PUBLIC" | "PUB" | "PUBKEY")) {
         return false;
@@ -65,6 +68,10 @@ pub fn redact_value(name: &str, value: &str, secrets: Secrets) -> String {
     }
     if is_secret_name(name) || looks_secret(value) {
         return redacted(value.as_bytes());
+    }
+    // Letters and digits alone have nothing inside that could be told from the rest.
+    if value.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return value.to_owned();
     }
     redact_command(value, secrets)
 }
@@ -147,7 +154,8 @@ fn push_query(out: &mut String, query: &str) {
         };
         out.push_str(name);
         out.push('=');
-        let signs = words_of(name).iter().any(|word| matches!(word.as_str(), "SIG" | "SIGNATURE"));
+        let signs = name.len() >= SHORTEST_NAME
+            && words_of(name).iter().any(|word| matches!(word.as_str(), "SIG" | "SIGNATURE"));
         if !value.is_empty() && !is_redacted(value) && (signs || is_secret_name(name)) {
             out.push_str(&redacted(value.as_bytes()));
         } else {
@@ -155,6 +163,9 @@ fn push_query(out: &mut String, query: &str) {
         }
     }
 }
+
+/// The shortest names that say secret: `key`, `sig`.
+const SHORTEST_NAME: usize = 3;
 
 /// Is it what [`redacted`] prints?
 fn is_redacted(value: &str) -> bool {

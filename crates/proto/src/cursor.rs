@@ -1,7 +1,7 @@
 //! A cursor over a message: every read says whether it was there.
 
 /// Reads big-endian fields off the front of a slice.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Cursor<'a>(&'a [u8]);
 
 impl<'a> Cursor<'a> {

@@ -1,5 +1,7 @@
 //! What the reader of a connection tells.
 
+use std::borrow::Cow;
+
 use tw_model::{AnomalyKind, ClientAuth, Direction, NameAnswer, ProxyKind, TlsHello};
 
 /// HTTP version of a message.
@@ -32,7 +34,7 @@ impl HttpVersion {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
     /// Lower case.
-    pub name: String,
+    pub name: Cow<'static, str>,
     /// As sent; bytes above 0x7e that are no UTF-8 became U+FFFD.
     pub value: String,
 }

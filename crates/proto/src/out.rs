@@ -11,6 +11,8 @@ pub(crate) struct Out<'r> {
     pub(crate) via: Option<(&'r str, ProxyKind)>,
     /// They were inside TLS.
     pub(crate) decrypted: bool,
+    /// Are ALPN and JA4 of TLS clients asked for?
+    pub(crate) fingerprints: bool,
     pub(crate) limits: &'r Limits,
     pub(crate) totals: &'r mut Totals,
 }

@@ -207,6 +207,13 @@ impl Probing {
         Some(switch)
     }
 
+    /// What the very first bytes of a connection are, where they alone tell and nothing is held: most
+    /// are recognised here, and their bytes need not be held.
+    pub(crate) fn at_once(&self, direction: Direction, bytes: &[u8]) -> Option<Next> {
+        let untouched = self.seen_bytes == [0; 2] && !self.midstream && !self.misled;
+        untouched.then(|| self.next(direction, probe(bytes)))?
+    }
+
     pub(crate) fn data(
         &mut self,
         direction: Direction,
@@ -308,7 +315,12 @@ impl Probing {
     }
 
     fn decide(&mut self, direction: Direction, verdict: Verdict, bytes: &[u8]) -> Option<Switch> {
-        let next = match verdict {
+        let next = self.next(direction, verdict)?;
+        Some(self.switch(next, direction, bytes))
+    }
+
+    fn next(&self, direction: Direction, verdict: Verdict) -> Option<Next> {
+        Some(match verdict {
             Verdict::Request => Next::Http1(direction, self.lost(direction)),
             Verdict::Response => Next::Http1(direction.reversed(), self.lost(direction)),
             Verdict::Preface => Next::Http2(false),
@@ -316,8 +328,7 @@ impl Probing {
             Verdict::Socks => Next::Socks(direction),
             Verdict::Ssh => Next::Ssh,
             Verdict::More | Verdict::Nothing => return None,
-        };
-        Some(self.switch(next, direction, bytes))
+        })
     }
 
     /// Which directions had bytes that were nothing; the one that decided is in step again.

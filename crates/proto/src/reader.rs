@@ -47,6 +47,8 @@ pub struct Reader {
     decrypted: bool,
     /// Are TLS records to be told of?
     tell_records: bool,
+    /// Are ALPN and JA4 of hellos asked for?
+    fingerprints: bool,
 }
 
 /// Whose connection it is.
@@ -101,6 +103,7 @@ impl Reader {
             decrypt: false,
             decrypted: false,
             tell_records: false,
+            fingerprints: false,
         }
     }
 
@@ -122,6 +125,7 @@ impl Reader {
             tunnels: tunnels.saturating_add(1),
             decrypt: true,
             decrypted: true,
+            fingerprints: out.fingerprints,
             ..Self::new(flow, opener, responder, Protocol::TCP, *out.limits)
         }
     }
@@ -136,6 +140,11 @@ impl Reader {
     /// wants all of it. To be called before any bytes.
     pub const fn tell_records(&mut self) {
         self.tell_records = true;
+    }
+
+    /// Asks for the ALPN and JA4 of TLS clients, which take time. To be called before any bytes.
+    pub const fn fingerprint(&mut self) {
+        self.fingerprints = true;
     }
 
     /// Set where the secrets of this TLS client would open what comes next. To be asked after each
@@ -181,6 +190,15 @@ impl Reader {
 
     /// TCP payload of one direction, in order.
     pub fn data(&mut self, direction: Direction, bytes: &[u8], sink: &mut dyn FnMut(Event<'_>)) {
+        let next = match &self.level {
+            Level::Probing(probing) if self.closed == [false; 2] => {
+                probing.at_once(direction, bytes)
+            }
+            _ => None,
+        };
+        if let Some(next) = next {
+            self.follow(Switch::new(next), sink);
+        }
         let (level, mut out) = self.split(sink);
         if let Some(switch) = level.data(direction, bytes, &mut out) {
             self.follow(switch, sink);
@@ -300,8 +318,9 @@ impl Reader {
 
     fn split<'r>(&'r mut self, sink: &'r mut dyn FnMut(Event<'_>)) -> (&'r mut Level, Out<'r>) {
         let via = self.via.as_deref().map(|(target, kind)| (target.as_str(), *kind));
-        let Self { level, limits, totals, decrypted, .. } = self;
-        (level, Out { sink, via, decrypted: *decrypted, limits, totals })
+        let Self { level, limits, totals, decrypted, fingerprints, .. } = self;
+        let (decrypted, fingerprints) = (*decrypted, *fingerprints);
+        (level, Out { sink, via, decrypted, fingerprints, limits, totals })
     }
 
     fn probing(&self) -> Level {

@@ -32,7 +32,10 @@ pub(crate) fn endpoint(last: u8, port: u16) -> Endpoint {
 }
 
 pub(crate) fn reader(port: u16, limits: Limits) -> Reader {
-    Reader::new(FlowId(7), endpoint(1, 40_000), endpoint(2, port), Protocol::TCP, limits)
+    let mut reader =
+        Reader::new(FlowId(7), endpoint(1, 40_000), endpoint(2, port), Protocol::TCP, limits);
+    reader.fingerprint();
+    reader
 }
 
 /// Everything that is told, as lines; adjacent body pieces are joined.
@@ -186,7 +189,7 @@ impl Told {
                 hello.sni.as_deref().unwrap_or("-"),
                 hello.version.as_deref().unwrap_or("-"),
                 hello.alpn,
-                hello.ja4,
+                hello.ja4.as_deref().unwrap_or("-"),
             ),
             Event::TlsRecord(record) => format!("{record:?}"),
             Event::ClientAuth(auth) => format!("client certificate {:?}", auth.certificate),

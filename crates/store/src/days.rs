@@ -14,8 +14,36 @@ const OFFSET: i64 = 1 << 20;
 /// A set of UTC days since the epoch. Merging is commutative, associative and idempotent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Days {
-    /// Sorted, disjoint and not adjacent.
-    runs: Vec<(i32, i32)>,
+    runs: Runs,
+}
+
+/// Sorted, disjoint and not adjacent. One run needs no memory of its own: most sets never have more.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+enum Runs {
+    #[default]
+    None,
+    One((i32, i32)),
+    More(Vec<(i32, i32)>),
+}
+
+impl Runs {
+    fn as_slice(&self) -> &[(i32, i32)] {
+        match self {
+            Self::None => &[],
+            Self::One(run) => std::slice::from_ref(run),
+            Self::More(runs) => runs,
+        }
+    }
+}
+
+impl From<Vec<(i32, i32)>> for Runs {
+    fn from(runs: Vec<(i32, i32)>) -> Self {
+        match *runs {
+            [] => Self::None,
+            [run] => Self::One(run),
+            _ => Self::More(runs),
+        }
+    }
 }
 
 /// The latest days of a set that follow each other without a gap longer than `forget_after`.
@@ -32,27 +60,25 @@ pub(crate) struct Stretch {
 impl Days {
     /// Adds one day.
     pub(crate) fn insert(&mut self, day: i32) {
-        match self.runs.last_mut() {
-            Some((first, last)) if *first <= day && day <= *last => return,
-            Some((_, last)) if last.checked_add(1) == Some(day) => *last = day,
-            _ => self.runs.push((day, day)),
+        match self.runs.as_slice() {
+            [] => self.runs = Runs::One((day, day)),
+            [.., (first, last)] if *first <= day && day <= *last => {}
+            _ => self.add(&[(day, day)]),
         }
-        self.normalize();
     }
 
     /// Adds all days of another set.
     pub(crate) fn merge(&mut self, other: &Self) {
-        if other.runs.is_empty() || self == other {
-            return;
+        if other.runs != Runs::None && self != other {
+            self.add(other.runs.as_slice());
         }
-        self.runs.extend_from_slice(&other.runs);
-        self.normalize();
     }
 
-    fn normalize(&mut self) {
-        self.runs.sort_unstable();
-        let mut joined: Vec<(i32, i32)> = Vec::with_capacity(self.runs.len());
-        for &(first, last) in &self.runs {
+    fn add(&mut self, runs: &[(i32, i32)]) {
+        let mut runs = [self.runs.as_slice(), runs].concat();
+        runs.sort_unstable();
+        let mut joined: Vec<(i32, i32)> = Vec::with_capacity(runs.len());
+        for &(first, last) in &runs {
             match joined.last_mut() {
                 Some(run) if first <= run.1.saturating_add(1) => run.1 = run.1.max(last),
                 _ => joined.push((first, last)),
@@ -63,24 +89,24 @@ impl Days {
         if let Some(run) = joined.first_mut() {
             run.0 = run.0.max(oldest);
         }
-        self.runs = joined;
+        self.runs = joined.into();
     }
 
     /// How many days.
     pub(crate) fn count(&self) -> u32 {
-        self.runs.iter().map(|&(first, last)| length(first, last)).sum()
+        self.runs.as_slice().iter().map(|&(first, last)| length(first, last)).sum()
     }
 
     /// The runs, in order.
     pub(crate) fn runs(&self) -> impl Iterator<Item = RangeInclusive<i32>> + '_ {
-        self.runs.iter().map(|&(first, last)| first..=last)
+        self.runs.as_slice().iter().map(|&(first, last)| first..=last)
     }
 
     /// The stretch of days at or before `day` in which no gap is longer than `gap` days; `None` if
     /// nothing was seen by then, or not within `gap` before it.
     pub(crate) fn stretch(&self, day: i32, gap: i32) -> Option<Stretch> {
         let mut found: Option<Stretch> = None;
-        for &(first, last) in self.runs.iter().rev().filter(|run| run.0 <= day) {
+        for &(first, last) in self.runs.as_slice().iter().rev().filter(|run| run.0 <= day) {
             let last = last.min(day);
             let next = found.map_or(day, |stretch| stretch.first);
             if next.saturating_sub(last) > gap {
@@ -95,9 +121,9 @@ impl Days {
 
     /// LEB128 numbers: the first day, its run's further days, then gap and further days.
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(self.runs.len().saturating_mul(4));
+        let mut out = Vec::new();
         let mut previous = -OFFSET;
-        for &(first, last) in &self.runs {
+        for &(first, last) in self.runs.as_slice() {
             put(&mut out, i64::from(first).saturating_sub(previous));
             put(&mut out, i64::from(last).saturating_sub(i64::from(first)));
             previous = i64::from(last);
@@ -107,15 +133,16 @@ impl Days {
 
     /// The reverse of [`Days::encode`]; `None` if the bytes are no such thing.
     pub(crate) fn decode(mut bytes: &[u8]) -> Option<Self> {
-        let mut days = Self::default();
+        let mut runs = Vec::new();
         let mut previous = -OFFSET;
         while !bytes.is_empty() {
             let first = previous.checked_add(take(&mut bytes)?)?;
             let last = first.checked_add(take(&mut bytes)?)?;
-            days.runs.push((i32::try_from(first).ok()?, i32::try_from(last).ok()?));
+            runs.push((i32::try_from(first).ok()?, i32::try_from(last).ok()?));
             previous = last;
         }
-        days.normalize();
+        let mut days = Self::default();
+        days.add(&runs);
         Some(days)
     }
 }
@@ -123,8 +150,9 @@ impl Days {
 impl FromIterator<RangeInclusive<i32>> for Days {
     fn from_iter<T: IntoIterator<Item = RangeInclusive<i32>>>(runs: T) -> Self {
         let runs = runs.into_iter().filter(|run| !run.is_empty());
-        let mut days = Self { runs: runs.map(|run| (*run.start(), *run.end())).collect() };
-        days.normalize();
+        let runs: Vec<_> = runs.map(|run| (*run.start(), *run.end())).collect();
+        let mut days = Self::default();
+        days.add(&runs);
         days
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use tw_model::Timestamp;
+use tw_model::{KeyedHash, Timestamp};
 
 use crate::key::SeenAxis;
 
@@ -78,9 +78,9 @@ pub(crate) struct Changes {
 #[derive(Debug, Default)]
 pub(crate) struct Directory {
     environments: Vec<Environment>,
-    by_name: HashMap<Box<str>, u32>,
+    by_name: HashMap<Box<str>, u32, KeyedHash>,
     hosts: Vec<IpAddr>,
-    host_ids: HashMap<IpAddr, u32>,
+    host_ids: HashMap<IpAddr, u32, KeyedHash>,
     hosts_written: usize,
     /// Environments or hosts that were refused because there are too many.
     pub(crate) refused: u64,

@@ -42,6 +42,19 @@ impl Class {
         Self::Read,
     ];
 
+    /// Its place in [`Self::ALL`].
+    const fn index(self) -> usize {
+        match self {
+            Self::Closed => 0,
+            Self::Attempted => 1,
+            Self::OneWay => 2,
+            Self::Conversation => 3,
+            Self::HalfSeen => 4,
+            Self::Counted => 5,
+            Self::Read => 6,
+        }
+    }
+
     const fn idle(self, times: &IdleTimes) -> Duration {
         match self {
             Self::Closed => times.closed,
@@ -97,6 +110,15 @@ impl<S> Entry<S> {
         if from_low == self.opener_is_low { Direction::ToResponder } else { Direction::ToOpener }
     }
 
+    /// Is it where it belongs, in the lists and in the agenda? Then a packet changes nothing there.
+    pub(crate) fn is_settled(&self, now: u64) -> bool {
+        self.hole_due.is_none() && !self.tcp.has_holes() && self.is_in_place(self.worth(), now)
+    }
+
+    fn is_in_place(&self, class: Class, now: u64) -> bool {
+        class == self.class && now.saturating_sub(self.seen) < PRECISION
+    }
+
     fn worth(&self) -> Class {
         let one_way = self.flow.packets.contains(&0);
         if self.closed {
@@ -124,10 +146,11 @@ struct List {
     len: usize,
 }
 
-/// Slots and lists. Everything is O(1).
+/// Slots and lists. Everything is O(1), and nothing is moved when there are more: slots come in chunks.
 #[derive(Debug)]
 pub(crate) struct Pool<S> {
-    entries: Vec<Option<Entry<S>>>,
+    chunks: Vec<Vec<Option<Entry<S>>>>,
+    slots: Slot,
     free: Vec<Slot>,
     lists: [List; Class::ALL.len()],
     len: usize,
@@ -135,7 +158,7 @@ pub(crate) struct Pool<S> {
 
 impl<S> Pool<S> {
     pub(crate) fn new() -> Self {
-        Self { entries: Vec::new(), free: Vec::new(), lists: Default::default(), len: 0 }
+        Self { chunks: Vec::new(), slots: 0, free: Vec::new(), lists: Default::default(), len: 0 }
     }
 
     pub(crate) const fn len(&self) -> usize {
@@ -143,40 +166,55 @@ impl<S> Pool<S> {
     }
 
     pub(crate) fn get(&self, slot: Slot) -> Option<&Entry<S>> {
-        self.entries.get(usize::try_from(slot).ok()?)?.as_ref()
+        let (chunk, place) = place(slot)?;
+        self.chunks.get(chunk)?.get(place)?.as_ref()
     }
 
     pub(crate) fn get_mut(&mut self, slot: Slot) -> Option<&mut Entry<S>> {
-        self.entries.get_mut(usize::try_from(slot).ok()?)?.as_mut()
+        self.place_mut(slot)?.as_mut()
+    }
+
+    fn place_mut(&mut self, slot: Slot) -> Option<&mut Option<Entry<S>>> {
+        let (chunk, place) = place(slot)?;
+        self.chunks.get_mut(chunk)?.get_mut(place)
     }
 
     /// Slots in use.
     pub(crate) fn slots(&self) -> impl Iterator<Item = (Slot, &Entry<S>)> {
-        (0..).zip(&self.entries).filter_map(|(slot, entry)| Some((slot, entry.as_ref()?)))
+        (0..)
+            .zip(self.chunks.iter().flatten())
+            .filter_map(|(slot, entry)| Some((slot, entry.as_ref()?)))
     }
 
     /// `None` only if there are 2^32 already.
     pub(crate) fn insert(&mut self, mut entry: Entry<S>, now: u64) -> Option<Slot> {
         let slot = match self.free.pop() {
             Some(slot) => slot,
-            None => {
-                let slot = Slot::try_from(self.entries.len()).ok()?;
-                self.entries.push(None);
-                slot
-            }
+            None => self.one_more()?,
         };
         entry.seen = now;
         entry.class = entry.worth();
         let class = entry.class;
-        *self.entries.get_mut(usize::try_from(slot).ok()?)? = Some(entry);
+        *self.place_mut(slot)? = Some(entry);
         self.len += 1;
         self.append(slot, class);
         Some(slot)
     }
 
+    fn one_more(&mut self) -> Option<Slot> {
+        let slot = self.slots;
+        let (chunk, _) = place(slot)?;
+        if chunk == self.chunks.len() {
+            self.chunks.push(Vec::with_capacity(CHUNK));
+        }
+        self.chunks.get_mut(chunk)?.push(None);
+        self.slots = slot.checked_add(1)?;
+        Some(slot)
+    }
+
     pub(crate) fn remove(&mut self, slot: Slot) -> Option<Entry<S>> {
         self.unlink(slot);
-        let entry = self.entries.get_mut(usize::try_from(slot).ok()?)?.take()?;
+        let entry = self.place_mut(slot)?.take()?;
         self.free.push(slot);
         self.len -= 1;
         Some(entry)
@@ -187,7 +225,7 @@ impl<S> Pool<S> {
     pub(crate) fn touch(&mut self, slot: Slot, now: u64) {
         let Some(entry) = self.get(slot) else { return };
         let class = entry.worth();
-        if class == entry.class && now.saturating_sub(entry.seen) < PRECISION {
+        if entry.is_in_place(class, now) {
             return;
         }
         self.unlink(slot);
@@ -219,12 +257,11 @@ impl<S> Pool<S> {
     }
 
     fn list(&self, class: Class) -> Option<&List> {
-        Class::ALL.into_iter().zip(&self.lists).find_map(|(of, list)| (of == class).then_some(list))
+        self.lists.get(class.index())
     }
 
     fn list_mut(&mut self, class: Class) -> Option<&mut List> {
-        let mut lists = Class::ALL.into_iter().zip(&mut self.lists);
-        lists.find_map(|(of, list)| (of == class).then_some(list))
+        self.lists.get_mut(class.index())
     }
 
     fn append(&mut self, slot: Slot, class: Class) {
@@ -258,6 +295,15 @@ impl<S> Pool<S> {
             list.last = before;
         }
     }
+}
+
+/// Slots in a chunk.
+const CHUNK: usize = 1024;
+
+/// The chunk of a slot, and its place there.
+fn place(slot: Slot) -> Option<(usize, usize)> {
+    let slot = usize::try_from(slot).ok()?;
+    Some((slot / CHUNK, slot % CHUNK))
 }
 
 /// How precisely the lists know when a flow was last seen.

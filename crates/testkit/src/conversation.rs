@@ -78,6 +78,20 @@ impl Conversation {
         self
     }
 
+    /// The server sends `bytes` in segments of at most `segment_bytes`, and every second one is
+    /// acknowledged (RFC 9293 §3.8.6.3), as a longer answer looks.
+    #[must_use]
+    pub fn server_streams(mut self, bytes: &[u8], segment_bytes: usize) -> Self {
+        for (number, part) in bytes.chunks(segment_bytes.max(1)).enumerate() {
+            self.server_segment(ACK, part);
+            if number % 2 == 1 {
+                self.client_segment(ACK, &[]);
+            }
+        }
+        self.client_segment(ACK, &[]);
+        self
+    }
+
     /// Both sides close, the client first.
     #[must_use]
     pub fn close(mut self) -> Vec<Packet> {

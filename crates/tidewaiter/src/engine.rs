@@ -124,6 +124,8 @@ struct Rest {
     host_macs: HashSet<MacAddress>,
     anomalies: u64,
     docker_ports: DockerPorts,
+    /// Are ALPN and JA4 of all TLS clients told?
+    fingerprints: bool,
     keys: KeyLog,
     await_keys: bool,
     /// Since closed connections that wait were looked at.
@@ -144,7 +146,10 @@ impl Engine {
             table: Table::new(limits.stream),
             rest: Rest {
                 api: Api::new(limits.docker, secrets),
-                collector: Collector::new(limits.netflow),
+                collector: Collector::new(tw_netflow::Limits {
+                    eager_ports: eager_ports(&limits.docker_ports),
+                    ..limits.netflow
+                }),
                 exporters: limits.exporters,
                 unlisted_datagrams: 0,
                 unlisted_exporters: BTreeMap::new(),
@@ -154,6 +159,7 @@ impl Engine {
                 host_macs: HashSet::new(),
                 anomalies: 0,
                 docker_ports: limits.docker_ports,
+                fingerprints: false,
                 keys: KeyLog::default(),
                 await_keys: false,
                 keys_came: false,
@@ -196,6 +202,11 @@ impl Engine {
     /// as far as there is room.
     pub const fn await_keys(&mut self) {
         self.rest.await_keys = true;
+    }
+
+    /// Tells ALPN and JA4 of every TLS client, and not of those of Docker APIs only. Takes time.
+    pub const fn fingerprint(&mut self) {
+        self.rest.fingerprints = true;
     }
 
     /// From here on single flow records are not told, only connections.
@@ -262,7 +273,7 @@ impl Rest {
             StreamEvent::Data { .. } | StreamEvent::Datagram { .. } if !flow.user.announced => {
                 flow.user.announced = true;
                 self.read(flow, at, event, sink);
-                self.connection(flow, at, false, sink);
+                self.connection(flow, at, sink);
             }
             _ => self.read(flow, at, event, sink),
         }
@@ -277,7 +288,7 @@ impl Rest {
         sink: &mut dyn FnMut(Observation),
     ) {
         if self.may_park(flow) {
-            self.connection(flow, at, false, sink);
+            self.connection(flow, at, sink);
             return self.park(flow, at, reason);
         }
         self.end(flow, at, reason, sink);
@@ -302,8 +313,11 @@ impl Rest {
                 _ => shape.forget(&mut tell),
             }
         }
-        self.connection(flow, at, true, sink);
         // The flow lingers to swallow late packets; nothing is told of it any more.
+        let names = std::mem::take(&mut flow.user.names);
+        let tunnel = flow.user.tunnel.take();
+        let connection = Connection { names, tunnel, ended: true, ..describe(flow) };
+        sink(observed(at, flow.user.first, ObservationBody::Connection(connection)));
         flow.user = Tracked::default();
     }
 
@@ -369,7 +383,9 @@ impl Rest {
         }
         flow.user.app = reader.app();
         flow.user.client = reader.client_direction();
-        flow.user.reader = Some(reader);
+        // A resolver's datagrams have nothing to do with each other.
+        let goes_on = flow.protocol == Protocol::TCP || reader.app() != Some(AppProtocol::Dns);
+        flow.user.reader = goes_on.then_some(reader);
     }
 
     fn exported(
@@ -403,6 +419,10 @@ impl Rest {
         let ports = &self.docker_ports.0;
         if ports.contains(&flow.responder.port) || ports.contains(&flow.opener.port) {
             reader.tell_records();
+            reader.fingerprint();
+        }
+        if self.fingerprints {
+            reader.fingerprint();
         }
         reader
     }
@@ -459,7 +479,7 @@ impl Rest {
     /// What is on a port of the client's says nothing.
     fn shape(&self, flow: &Flow<Tracked>, hello: &TlsHello) -> Option<Box<ShapeMeter>> {
         let TlsHello { client, server, ja4, .. } = hello;
-        let meter = || ShapeMeter::new(flow.id, *client, *server, flow.tag, Some(ja4.clone()));
+        let meter = || ShapeMeter::new(flow.id, *client, *server, flow.tag, ja4.clone());
         let told = !hello.quic && self.docker_ports.0.contains(&server.port);
         told.then(|| Box::new(meter()))
     }
@@ -478,14 +498,8 @@ impl Rest {
         }
     }
 
-    fn connection(
-        &self,
-        flow: &Flow<Tracked>,
-        at: Evidence,
-        ended: bool,
-        sink: &mut dyn FnMut(Observation),
-    ) {
-        let connection = describe(flow, ended);
+    fn connection(&self, flow: &Flow<Tracked>, at: Evidence, sink: &mut dyn FnMut(Observation)) {
+        let connection = describe(flow);
         sink(observed(at, flow.user.first, ObservationBody::Connection(connection)));
     }
 
@@ -501,6 +515,15 @@ impl Rest {
         let anomaly = Anomaly { kind, endpoints, protocol, detail: "" };
         sink(observed(at, None, ObservationBody::Anomaly(anomaly)));
     }
+}
+
+/// As many of the Docker API's ports as flow records are followed closely on.
+fn eager_ports(ports: &DockerPorts) -> [u16; 8] {
+    let mut eager = [0; 8];
+    for (place, port) in eager.iter_mut().zip(&ports.0) {
+        *place = *port;
+    }
+    eager
 }
 
 /// A record of opaque TLS on a Docker API's port.
@@ -533,7 +556,7 @@ fn shaped(
 }
 
 /// What is known of a connection now. Where no SYN told who opened it, what is spoken tells.
-fn describe(flow: &Flow<Tracked>, ended: bool) -> Connection {
+fn describe(flow: &Flow<Tracked>) -> Connection {
     let by_protocol = flow.opener_known != Opener::Seen && flow.user.client.is_some();
     let swap = by_protocol && flow.user.client == Some(Direction::ToOpener);
     let pair = |values: [u64; 2]| if swap { [values[1], values[0]] } else { values };
@@ -564,7 +587,7 @@ fn describe(flow: &Flow<Tracked>, ended: bool) -> Connection {
         names: flow.user.names.clone(),
         tunnel: flow.user.tunnel.clone(),
         exported: None,
-        ended,
+        ended: false,
     }
 }
 
@@ -601,6 +624,8 @@ fn keep_name(names: &mut Vec<DestinationName>, name: &str, from: NameOrigin) {
     }
     let entry = DestinationName { name, from };
     if names.len() < NAMES_PER_FLOW && !names.contains(&entry) {
+        // Most connections have one.
+        names.reserve_exact(1);
         names.push(entry);
     }
 }

@@ -37,15 +37,19 @@ struct Rest<M> {
     memory: M,
     how: How,
     settings: Settings,
-    /// When it was noted last that an environment is watched: on all axes, and on those of records.
-    watched: HashMap<String, [Option<Timestamp>; 2]>,
+    /// Environments, and when it was noted last that each is watched: on all axes, and on those of
+    /// records. Few.
+    watched: Vec<(String, [Option<Timestamp>; 2])>,
     anomalies: Vec<Told<Anomaly>>,
 }
 
 impl<M: Memory> Pipeline<M> {
     /// A run that asks and tells `memory`; facts are recorded as `how`.
     pub(crate) fn new(settings: Settings, memory: M, how: How, secrets: Secrets) -> Self {
-        let detector = Detector::new(settings.policy.clone(), settings.environments.clone());
+        let mut detector = Detector::new(settings.policy.clone(), settings.environments.clone());
+        if how == How::Learned {
+            detector = detector.asking_at_once();
+        }
         let docker_ports = DockerPorts(settings.policy.docker_ports.clone());
         let exporters = settings.environments.exporters().clone();
         let limits = Limits { docker_ports, exporters, ..Limits::default() };
@@ -59,7 +63,7 @@ impl<M: Memory> Pipeline<M> {
                 memory,
                 how,
                 settings,
-                watched: HashMap::new(),
+                watched: Vec::new(),
                 anomalies: Vec::new(),
             },
             reached: HashMap::new(),
@@ -76,17 +80,20 @@ impl<M: Memory> Pipeline<M> {
             self.reached.insert(before.source, before);
         }
         let now = frame.timestamp;
-        self.span = Some(match self.span {
-            Some((first, last)) => (first.min(now), last.max(now)),
-            None => (now, now),
-        });
+        let (first, last) = self.span.get_or_insert((now, now));
+        (*first, *last) = ((*first).min(now), (*last).max(now));
         let Self { engine, rest, .. } = self;
-        engine.push(frame, &mut |observation| rest.observe(&observation, each));
+        engine.push(frame, &mut |observation| rest.observe(observation, each));
     }
 
     /// Takes in lines of a TLS key log.
     pub(crate) fn keys(&mut self, lines: &[u8]) {
         self.engine.keys(lines);
+    }
+
+    /// Everything is going to be printed.
+    pub(crate) const fn fingerprint(&mut self) {
+        self.engine.fingerprint();
     }
 
     /// Lines may come later than the packets that they are for.
@@ -97,26 +104,26 @@ impl<M: Memory> Pipeline<M> {
     /// Takes one export datagram that came on a socket.
     pub(crate) fn export(&mut self, datagram: &Datagram<'_>) {
         let Self { engine, rest, .. } = self;
-        engine.export(datagram, &mut |observation| rest.observe(&observation, &mut |_, _| {}));
+        engine.export(datagram, &mut |observation| rest.observe(observation, &mut |_, _| {}));
     }
 
     /// Time passed by the collector's clock.
     pub(crate) fn advance(&mut self, now: Timestamp) {
         let Self { engine, rest, .. } = self;
-        engine.advance(now, &mut |observation| rest.observe(&observation, &mut |_, _| {}));
+        engine.advance(now, &mut |observation| rest.observe(observation, &mut |_, _| {}));
     }
 
     /// Takes back what was saved of flow records.
     pub(crate) fn restore_exports(&mut self, saved: &[u8]) -> Result<(), NotAState> {
         let Self { engine, rest, .. } = self;
-        engine.restore_exports(saved, &mut |seen| rest.observe(&seen, &mut |_, _| {}))
+        engine.restore_exports(saved, &mut |seen| rest.observe(seen, &mut |_, _| {}))
     }
 
     /// Everything that is still open is told; the run may go on to [`Self::review`], but not to more
     /// input.
     pub(crate) fn end_of_input(&mut self) {
         let Self { engine, rest, .. } = self;
-        engine.finish(&mut |observation| rest.observe(&observation, &mut |_, _| {}));
+        engine.finish(&mut |observation| rest.observe(observation, &mut |_, _| {}));
     }
 
     /// How things stand.
@@ -150,7 +157,7 @@ impl<M: Memory> Pipeline<M> {
     /// End of input: the case, and the memory back.
     pub(crate) fn finish(mut self, each: &mut dyn FnMut(&str, &Observation)) -> Outcome<M> {
         let Self { engine, rest, .. } = &mut self;
-        engine.finish(&mut |observation| rest.observe(&observation, each));
+        engine.finish(&mut |observation| rest.observe(observation, each));
         let Rest { detector, memory, anomalies, .. } = rest;
         let mut case = Case { anomalies: std::mem::take(anomalies), ..Case::default() };
         detector.finish(memory, &mut |judgement| case.take(judgement));
@@ -180,17 +187,18 @@ pub(crate) struct Outcome<M> {
 }
 
 impl<M: Memory> Rest<M> {
-    /// The detector asks before the learner tells, so that nothing is known by its own arrival.
-    fn observe(&mut self, observation: &Observation, each: &mut dyn FnMut(&str, &Observation)) {
+    /// What the learner tells makes nothing known by its own arrival: the memory answers as of before
+    /// the time asked about. A baseline counts for all times, so there the detector goes first.
+    fn observe(&mut self, observation: Observation, each: &mut dyn FnMut(&str, &Observation)) {
         let Self { detector, learner, memory, how, settings, watched, anomalies } = self;
-        if let Some((ip, tag)) = owner(observation) {
+        if let Some((ip, tag)) = owner(&observation) {
             let environment = settings.environments.of(ip, tag);
-            if let Some(axes) = watched_by(observation, learner) {
+            if let Some(axes) = watched_by(&observation, learner) {
                 watch(watched, memory, environment, axes, observation.at);
             }
-            each(environment, observation);
+            each(environment, &observation);
         } else {
-            each("", observation);
+            each("", &observation);
         }
         if let ObservationBody::Anomaly(anomaly) = &observation.body
             && anomalies.len() < ANOMALIES
@@ -202,8 +210,13 @@ impl<M: Memory> Rest<M> {
                 body: anomaly.clone(),
             });
         }
+        if *how == How::Learned {
+            detector.push(observation.clone(), memory, &mut |_| {});
+            learner.push(&observation, &mut |fact| memory.record(&fact, *how));
+            return;
+        }
+        learner.push(&observation, &mut |fact| memory.record(&fact, *how));
         detector.push(observation, memory, &mut |_| {});
-        learner.push(observation, &mut |fact| memory.record(&fact, *how));
     }
 }
 
@@ -241,20 +254,23 @@ fn watched_by(observation: &Observation, learner: &Learner) -> Option<&'static [
 const IN_RECORDS: [SeenAxis; 2] = [SeenAxis::Address, SeenAxis::Caller];
 
 fn watch<M: Memory>(
-    watched: &mut HashMap<String, [Option<Timestamp>; 2]>,
+    watched: &mut Vec<(String, [Option<Timestamp>; 2])>,
     memory: &mut M,
     environment: &str,
     axes: &[SeenAxis],
     at: Timestamp,
 ) {
     let kind = usize::from(axes.len() < SeenAxis::ALL.len());
-    let noted = watched.get(environment).and_then(|noted| noted.get(kind).copied().flatten());
-    if noted.is_some_and(|last| at.since(last) < WATCH_EVERY) {
+    let place = watched.iter().position(|(name, _)| name == environment);
+    let place = place.unwrap_or_else(|| {
+        watched.push((environment.to_owned(), [None; 2]));
+        watched.len().saturating_sub(1)
+    });
+    let Some(noted) = watched.get_mut(place).and_then(|(_, noted)| noted.get_mut(kind)) else {
         return;
-    }
-    memory.watching_axes(environment, axes, at);
-    let noted = watched.entry(environment.to_owned()).or_default();
-    if let Some(noted) = noted.get_mut(kind) {
+    };
+    if noted.is_none_or(|last| at.since(last) >= WATCH_EVERY) {
         *noted = Some(at);
+        memory.watching_axes(environment, axes, at);
     }
 }

@@ -58,18 +58,18 @@ fn pseudo_header(packet: &Packet<'_>, segment: &TcpSegment<'_>) -> Option<u64> {
     Some(addresses + 6 + (length >> 16) + (length & 0xffff))
 }
 
-/// Sum of 32-bit words, which folds to the same as that of 16-bit words (RFC 1071 §2).
+/// Sum of 32-bit words, which folds to the same as that of 16-bit words. The words are summed in the
+/// order of bytes of this machine, which is turned at the end (RFC 1071 §2, B and C): so several at a
+/// time can be.
 fn sum(bytes: &[u8]) -> u64 {
-    let mut words = bytes.chunks_exact(4);
-    let mut sum = 0u64;
-    for word in &mut words {
-        sum += word.try_into().map_or(0, |word| u64::from(u32::from_be_bytes(word)));
-    }
+    let (words, rest) = bytes.as_chunks::<4>();
     let mut last = [0; 4];
-    for (to, from) in last.iter_mut().zip(words.remainder()) {
+    for (to, from) in last.iter_mut().zip(rest) {
         *to = *from;
     }
-    sum + u64::from(u32::from_be_bytes(last))
+    let words: u64 = words.iter().map(|word| u64::from(u32::from_ne_bytes(*word))).sum();
+    let sum = folded(words + u64::from(u32::from_ne_bytes(last)));
+    u16::try_from(sum).map_or(0, |sum| u64::from(u16::from_be(sum)))
 }
 
 fn folded(mut sum: u64) -> u64 {

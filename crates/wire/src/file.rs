@@ -145,6 +145,12 @@ impl<R: Read> Reader<R> {
         })
     }
 
+    /// When the frame was captured that [`Self::advance`] went to.
+    #[must_use]
+    pub fn timestamp(&self) -> Option<Timestamp> {
+        self.current.map(|record| record.timestamp)
+    }
+
     /// Bytes that were read from the input so far.
     #[must_use]
     pub const fn bytes_read(&self) -> u64 {

@@ -326,3 +326,40 @@ fn key_logs_come_with_the_first_frame_of_their_capture() {
     assert_eq!(inputs.take_secrets(), [b"KEYS".to_vec()]);
     assert_eq!(drain(&mut inputs).len(), 1);
 }
+
+#[test]
+fn a_capture_that_grows_while_it_is_read_is_read_to_where_it_ends_then() {
+    let folder = tempfile::tempdir().unwrap();
+    let times: Vec<u32> = (1..=600).collect();
+    let whole = pcap(&times, b'g', 2_000);
+    let record = 2_016;
+    // The first part is longer than any buffer and ends in the middle of a record.
+    let cut = 24 + 400 * record + 700;
+    let path = write(&folder, "growing.pcap", &whole[..cut]);
+    let mut inputs = Inputs::open(std::slice::from_ref(&path)).unwrap();
+    for _ in 0..100 {
+        assert!(inputs.advance().unwrap());
+    }
+    fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(&whole[cut..]).unwrap();
+    assert_eq!(drain(&mut inputs).len(), 500);
+    assert!(inputs.take_warnings().is_empty());
+}
+
+#[test]
+fn what_comes_after_the_end_was_reached_is_not_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = pcap(&[1, 2, 3], b'g', 100);
+    let path = write(&folder, "growing.pcap", &whole[..whole.len() - 7]);
+    let mut inputs = Inputs::open(std::slice::from_ref(&path)).unwrap();
+    assert_eq!(drain(&mut inputs).len(), 2);
+    fs::OpenOptions::new()
+        .append(true)
+        .open(&path)
+        .unwrap()
+        .write_all(&whole[whole.len() - 7..])
+        .unwrap();
+    assert!(!inputs.advance().unwrap());
+    let warnings = inputs.take_warnings();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].to_string().contains("256"), "{}", warnings[0]);
+}

@@ -110,7 +110,7 @@ impl Daemons {
         let handshake = self.handshake(hello.flow, at);
         handshake.ends = Some((hello.client, hello.server));
         handshake.version.clone_from(&hello.version);
-        handshake.ja4 = Some(hello.ja4.clone());
+        handshake.ja4.clone_from(&hello.ja4);
         handshake.evidence = evidence.first().copied();
         self.bound_handshakes();
     }

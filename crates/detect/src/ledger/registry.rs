@@ -27,8 +27,8 @@ pub(crate) struct HeldAction {
 impl Ledger {
     pub(super) fn registry(
         &mut self,
-        action: &RegistryAction,
-        evidence: &[Evidence],
+        action: RegistryAction,
+        evidence: Vec<Evidence>,
         policy: &Policy,
         inquiry: &mut Inquiry<'_>,
     ) {
@@ -45,20 +45,20 @@ impl Ledger {
         };
         let end = action.ended.plus(policy.time_window);
         self.watch(action.docker_host, action.started, end);
-        let held = Held { value: action.clone(), evidence: evidence.to_vec(), environment };
         match self.registry_actions.get_mut(&action.id) {
             Some(known) => {
                 let answers = &mut known.answers;
                 if answers.digest.is_none() {
-                    answers.digest = digest(action, environment, action.ended, inquiry);
+                    answers.digest = digest(&action, environment, action.ended, inquiry);
                 }
                 if action.ended >= known.held.value.ended {
-                    known.held = held;
+                    known.held = Held { value: action, evidence, environment };
                 }
             }
             None => {
-                let answers = answers(action, environment, inquiry);
-                self.registry_actions.insert(action.id.clone(), HeldAction { held, answers });
+                let (id, answers) = (action.id.clone(), answers(&action, environment, inquiry));
+                let held = Held { value: action, evidence, environment };
+                self.registry_actions.insert(id, HeldAction { held, answers });
             }
         }
         while self.registry_actions.len() > policy.limits.registry_actions {

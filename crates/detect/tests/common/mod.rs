@@ -356,7 +356,7 @@ pub fn hello(flow: u64, server: &str, sni: &str, when: f64) -> Observation {
         server: endpoint(server, 443),
         sni: Some(sni.to_owned()),
         alpn: Vec::new(),
-        ja4: String::new(),
+        ja4: None,
         version: None,
         quic: false,
     };
@@ -479,7 +479,7 @@ pub fn run_with(
     let mut detector = Detector::new(policy, environments);
     let mut store = store.clone();
     for observation in observations {
-        detector.push(observation, &mut store, &mut |told| {
+        detector.push(observation.clone(), &mut store, &mut |told| {
             panic!("nothing is told before the end: {told:?}")
         });
     }

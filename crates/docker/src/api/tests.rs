@@ -67,7 +67,7 @@ impl Conn {
 fn headers(pairs: &[(&str, &str)]) -> Vec<Header> {
     pairs
         .iter()
-        .map(|(name, value)| Header { name: (*name).into(), value: (*value).into() })
+        .map(|(name, value)| Header { name: (*name).to_owned().into(), value: (*value).into() })
         .collect()
 }
 

@@ -1,5 +1,7 @@
 //! Header fields of a head that may be of any size (RFC 9112 §5).
 
+use std::borrow::Cow;
+
 use crate::limits::{Limits, length};
 use crate::{Header, HttpVersion};
 
@@ -36,19 +38,19 @@ impl Fields {
         if matches!(line.first(), Some(b' ' | b'\t')) {
             return self.fold(line, limits);
         }
-        let mut parts = line.splitn(2, |&byte| byte == b':');
-        let (Some(name), Some(value)) = (parts.next(), parts.next()) else {
+        let colon = line.iter().position(|&byte| byte == b':');
+        let Some((name, [_, value @ ..])) = colon.and_then(|at| line.split_at_checked(at)) else {
             self.dropped = true;
             return;
         };
-        let name = text(trim(name)).to_ascii_lowercase();
+        let name = lower(trim(name));
         let value = trim(value);
         let full = cut
             || self.headers.len() >= length(limits.headers)
             || self.bytes.saturating_add(line.len()) > length(limits.head_bytes);
-        let essential = ESSENTIAL.contains(&name.as_str()) && self.beyond < ESSENTIAL_MAX;
         if full {
             self.over = true;
+            let essential = ESSENTIAL.contains(&&*name) && self.beyond < ESSENTIAL_MAX;
             if cut || !essential {
                 self.dropped = true;
                 return;
@@ -99,9 +101,57 @@ pub(crate) fn authority(headers: &[Header], method: &str, target: &str) -> Optio
     (!host.is_empty()).then(|| host.to_owned())
 }
 
+/// Names that most messages have, and that need no memory of their own.
+const COMMON: [&str; 30] = [
+    "accept",
+    "accept-encoding",
+    "accept-language",
+    "accept-ranges",
+    "api-version",
+    "authorization",
+    "cache-control",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "cookie",
+    "date",
+    "docker-experimental",
+    "etag",
+    "expect",
+    "expires",
+    "host",
+    "if-modified-since",
+    "if-none-match",
+    "last-modified",
+    "location",
+    "ostype",
+    "referer",
+    "server",
+    "set-cookie",
+    "transfer-encoding",
+    "user-agent",
+    "vary",
+    "x-registry-auth",
+];
+
+/// A name in lower case.
+fn lower(name: &[u8]) -> Cow<'static, str> {
+    let is_it = |common: &&&str| common.as_bytes().eq_ignore_ascii_case(name);
+    if let Some(common) = COMMON.iter().find(is_it) {
+        return Cow::Borrowed(common);
+    }
+    let mut name = text(name);
+    name.make_ascii_lowercase();
+    Cow::Owned(name)
+}
+
 /// Bytes as text, what is no UTF-8 replaced.
 pub(crate) fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.to_owned(),
+        Err(_) => String::from_utf8_lossy(bytes).into_owned(),
+    }
 }
 
 /// Without blanks at both ends.

@@ -57,7 +57,7 @@ impl Body {
             return out.http(self.exchange, place.request_direction, place.piece(bytes));
         };
         let exchange = self.exchange;
-        let Out { sink, via, decrypted, limits, totals } = out;
+        let Out { sink, via, decrypted, limits, totals, .. } = out;
         let mut emit = |bytes: &[u8]| {
             let request_direction = place.request_direction;
             let kind = place.piece(bytes);

@@ -125,7 +125,7 @@ mod tests {
 
     fn headers(fields: &[(&str, &str)]) -> Vec<Header> {
         let header = |(name, value): &(&str, &str)| Header {
-            name: (*name).to_owned(),
+            name: (*name).to_owned().into(),
             value: (*value).to_owned(),
         };
         fields.iter().map(header).collect()

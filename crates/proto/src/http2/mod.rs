@@ -512,7 +512,7 @@ fn part_of(request_direction: Option<Direction>, direction: Direction) -> Option
 
 /// Without a preface: only requests have a method, and only responses a status.
 fn role_by_fields(direction: Direction, fields: &[Header]) -> Option<Direction> {
-    let any = |names: &[&str]| fields.iter().any(|field| names.contains(&field.name.as_str()));
+    let any = |names: &[&str]| fields.iter().any(|field| names.contains(&&*field.name));
     if any(&[":method", ":path", ":scheme", ":authority"]) {
         Some(direction)
     } else {
@@ -539,7 +539,7 @@ fn request_head(fields: Vec<Header>, extent: Extent) -> Option<RequestHead> {
     let (mut method, mut target, mut authority) = (None, None, None);
     let mut headers = Vec::with_capacity(fields.len());
     for field in fields {
-        match field.name.as_str() {
+        match &*field.name {
             ":method" => method = Some(field.value),
             ":path" => target = Some(field.value),
             ":authority" => authority = Some(field.value),

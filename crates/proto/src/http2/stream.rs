@@ -118,7 +118,7 @@ impl Stream {
         let Some(coded) = codings else {
             return out.http(exchange, direction, piece(part, bytes));
         };
-        let Out { sink, via, decrypted, limits, totals } = out;
+        let Out { sink, via, decrypted, limits, totals, .. } = out;
         let mut emit = |bytes: &[u8]| {
             let kind = piece(part, bytes);
             sink(Event::Http(HttpEvent {

@@ -143,7 +143,8 @@ impl Quic {
         let Some(hello) = hello else {
             return out.anomaly(AnomalyKind::TlsMalformed);
         };
-        out.event(Event::Tls(hello.told(&self.ends, direction, Carrier::Quic)));
+        let told = hello.told(&self.ends, direction, Carrier::Quic, out.fingerprints);
+        out.event(Event::Tls(told));
     }
 }
 

@@ -13,7 +13,10 @@ const TOLD: &str = "tls 192.0.2.1:40000 -> 192.0.2.2:443 files.example.net - [\"
 type Datagram = (tw_model::Direction, Vec<u8>);
 
 fn udp(port: u16, limits: Limits) -> Reader {
-    Reader::new(FlowId(7), endpoint(1, 40_000), endpoint(2, port), Protocol::UDP, limits)
+    let mut reader =
+        Reader::new(FlowId(7), endpoint(1, 40_000), endpoint(2, port), Protocol::UDP, limits);
+    reader.fingerprint();
+    reader
 }
 
 fn read_with(mut reader: Reader, datagrams: &[Datagram]) -> (Vec<String>, Reader) {

@@ -19,80 +19,115 @@ const RETRY: [u8; 32] = [
     0xc2, 0xa2, 0x11, 0x16, 0x7a, 0xbb, 0x8c, 0x5e, 0x07, 0x9e, 0x09, 0xe2, 0xc8, 0xa8, 0x33, 0x9c,
 ];
 
-/// What a client offers, as far as names and JA4 need it. Lists are as sent, GREASE included.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct ClientHello {
+/// What a client offers, as far as names and JA4 need it. Lists are as sent, GREASE included, and are
+/// only read where somebody asks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ClientHello<'a> {
     pub(crate) legacy_version: u16,
     pub(crate) random: [u8; 32],
-    pub(crate) ciphers: Vec<u16>,
-    pub(crate) extensions: Vec<u16>,
-    pub(crate) sni: Option<String>,
-    pub(crate) alpn: Vec<Vec<u8>>,
-    pub(crate) signature_algorithms: Vec<u16>,
-    pub(crate) supported_versions: Vec<u16>,
+    pub(crate) ciphers: Cursor<'a>,
+    pub(crate) extensions: Cursor<'a>,
+    pub(crate) sni: Option<&'a [u8]>,
+    alpn: Cursor<'a>,
+    signature_algorithms: Cursor<'a>,
+    supported_versions: Cursor<'a>,
+    early_data: bool,
 }
 
-impl ClientHello {
+impl<'a> ClientHello<'a> {
     /// Handshake message type.
     pub(crate) const KIND: u8 = 1;
 
     /// Parses the body of a handshake message of type 1; `None` where no server would take it.
-    pub(crate) fn parse(body: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(body: &'a [u8]) -> Option<Self> {
         let mut cursor = Cursor::new(body);
         let mut hello = Self { legacy_version: cursor.u16()?, ..Self::default() };
         hello.random = *cursor.take(32)?.first_chunk()?;
         cursor.vector8()?;
-        hello.ciphers = numbers(cursor.vector16()?);
+        hello.ciphers = cursor.vector16()?;
         cursor.vector8()?;
         // Hellos without extensions end here (RFC 5246 §7.4.1.2).
         if cursor.is_empty() {
             return Some(hello);
         }
-        let mut extensions = cursor.vector16()?;
+        hello.extensions = cursor.vector16()?;
+        let mut extensions = hello.extensions;
         while !extensions.is_empty() {
             let kind = extensions.u16()?;
             let data = extensions.vector16()?;
-            hello.extensions.push(kind);
             hello.extension(kind, data);
         }
         Some(hello)
     }
 
     /// One that is malformed inside says nothing; the hello is still one.
-    fn extension(&mut self, kind: u16, mut data: Cursor<'_>) {
+    fn extension(&mut self, kind: u16, mut data: Cursor<'a>) {
         match kind {
             SERVER_NAME if self.sni.is_none() => self.sni = server_name(data),
             SIGNATURE_ALGORITHMS => {
-                self.signature_algorithms = data.vector16().map(numbers).unwrap_or_default();
+                self.signature_algorithms = data.vector16().unwrap_or_default();
             }
-            ALPN => {
-                let mut names = data.vector16().unwrap_or(Cursor::new(&[]));
-                while let Some(name) = names.vector8() {
-                    self.alpn.push(name.rest().to_vec());
-                }
-            }
-            SUPPORTED_VERSIONS => {
-                self.supported_versions = data.vector8().map(numbers).unwrap_or_default();
-            }
+            ALPN => self.alpn = data.vector16().unwrap_or_default(),
+            SUPPORTED_VERSIONS => self.supported_versions = data.vector8().unwrap_or_default(),
+            EARLY_DATA => self.early_data = true,
             _ => {}
         }
     }
 
     /// RFC 8446 §4.2.10.
-    pub(crate) fn offers_early_data(&self) -> bool {
-        self.extensions.contains(&EARLY_DATA)
+    pub(crate) const fn offers_early_data(&self) -> bool {
+        self.early_data
     }
 
-    /// What is told of it; the server's version is not known yet.
-    pub(crate) fn told(&self, ends: &Ends, direction: Direction, carrier: Carrier) -> TlsHello {
+    /// Cipher suites.
+    pub(crate) fn ciphers(&self) -> Vec<u16> {
+        numbers(self.ciphers)
+    }
+
+    /// Types of extensions.
+    pub(crate) fn extensions(&self) -> Vec<u16> {
+        let mut extensions = self.extensions;
+        std::iter::from_fn(|| {
+            let kind = extensions.u16()?;
+            extensions.vector16()?;
+            Some(kind)
+        })
+        .collect()
+    }
+
+    /// RFC 8446 §4.2.3.
+    pub(crate) fn signature_algorithms(&self) -> Vec<u16> {
+        numbers(self.signature_algorithms)
+    }
+
+    /// RFC 8446 §4.2.1.
+    pub(crate) fn supported_versions(&self) -> Vec<u16> {
+        numbers(self.supported_versions)
+    }
+
+    /// RFC 7301 §3.1.
+    pub(crate) fn alpn(&self) -> impl Iterator<Item = &'a [u8]> {
+        let mut names = self.alpn;
+        std::iter::from_fn(move || Some(names.vector8()?.rest()))
+    }
+
+    /// What is told of it; the server's version is not known yet. ALPN and JA4 only where they are asked
+    /// for.
+    pub(crate) fn told(
+        &self,
+        ends: &Ends,
+        direction: Direction,
+        carrier: Carrier,
+        fingerprints: bool,
+    ) -> TlsHello {
         let (client, server) = ends.sender_and_receiver(direction);
         TlsHello {
             flow: ends.flow,
             client,
             server,
-            sni: self.sni.clone(),
-            alpn: self.alpn.iter().map(|name| text(name)).collect(),
-            ja4: ja4::fingerprint(self, carrier),
+            sni: self.sni.map(text),
+            alpn: if fingerprints { self.alpn().map(text).collect() } else { Vec::new() },
+            ja4: fingerprints.then(|| ja4::fingerprint(self, carrier)),
             version: None,
             quic: carrier == Carrier::Quic,
         }
@@ -100,12 +135,12 @@ impl ClientHello {
 }
 
 /// RFC 6066 §3: the first name of type `host_name`.
-fn server_name(mut data: Cursor<'_>) -> Option<String> {
+fn server_name<'a>(mut data: Cursor<'a>) -> Option<&'a [u8]> {
     let mut names = data.vector16()?;
     while let Some(kind) = names.u8() {
         let name = names.vector16()?;
         if kind == 0 {
-            return Some(text(name.rest()));
+            return Some(name.rest());
         }
     }
     None

@@ -55,13 +55,16 @@ impl Hellos {
         let Some(slot) = self.directions.get_mut(direction.index()) else {
             return;
         };
-        let Some(handshake) = slot else {
+        let Some(mut handshake) = slot.take() else {
             return;
         };
         match handshake.push(bytes, length(out.limits.hello_bytes)) {
-            Message::More => return,
+            Message::More => {
+                *slot = Some(handshake);
+                return;
+            }
             Message::Whole(kind, body) => {
-                let known = self.hello(direction, kind, &body);
+                let known = self.hello(direction, kind, body, out.fingerprints);
                 if !known {
                     out.anomaly(AnomalyKind::TlsMalformed);
                 }
@@ -92,14 +95,15 @@ impl Hellos {
         self.tell(out);
     }
 
-    fn hello(&mut self, direction: Direction, kind: u8, body: &[u8]) -> bool {
+    fn hello(&mut self, direction: Direction, kind: u8, body: &[u8], fingerprints: bool) -> bool {
         match kind {
             ClientHello::KIND => {
                 let Some(hello) = ClientHello::parse(body) else {
                     return false;
                 };
+                let told = hello.told(&self.ends, direction, Carrier::Tcp, fingerprints);
                 self.client_direction = Some(direction);
-                self.client = Some((direction, hello.told(&self.ends, direction, Carrier::Tcp)));
+                self.client = Some((direction, told));
                 true
             }
             2 => {

@@ -17,10 +17,10 @@ pub(crate) enum Carrier {
 }
 
 /// The fingerprint of a hello: `t13d1516h2_8daaf6152771_e5627efa2ab1`.
-pub(crate) fn fingerprint(hello: &ClientHello, carrier: Carrier) -> String {
-    let mut ciphers = without_grease(&hello.ciphers);
-    let mut extensions = without_grease(&hello.extensions);
-    let sni = if hello.extensions.contains(&SERVER_NAME) { 'd' } else { 'i' };
+pub(crate) fn fingerprint(hello: &ClientHello<'_>, carrier: Carrier) -> String {
+    let mut ciphers = without_grease(&hello.ciphers());
+    let mut extensions = without_grease(&hello.extensions());
+    let sni = if extensions.contains(&SERVER_NAME) { 'd' } else { 'i' };
     let carrier = match carrier {
         Carrier::Tcp => 't',
         Carrier::Quic => 'q',
@@ -30,12 +30,12 @@ pub(crate) fn fingerprint(hello: &ClientHello, carrier: Carrier) -> String {
         version(hello),
         ciphers.len().min(99),
         extensions.len().min(99),
-        alpn(hello.alpn.first().map(Vec::as_slice)),
+        alpn(hello.alpn().next()),
     );
     ciphers.sort_unstable();
     extensions.sort_unstable();
     extensions.retain(|kind| !matches!(*kind, SERVER_NAME | ALPN));
-    let algorithms = without_grease(&hello.signature_algorithms);
+    let algorithms = without_grease(&hello.signature_algorithms());
     text.push('_');
     text.push_str(&digest(&ciphers, &[]));
     text.push('_');
@@ -54,8 +54,8 @@ fn without_grease(numbers: &[u16]) -> Vec<u16> {
 }
 
 /// The highest of `supported_versions`, else the legacy version.
-fn version(hello: &ClientHello) -> &'static str {
-    let offered = without_grease(&hello.supported_versions).into_iter().max();
+fn version(hello: &ClientHello<'_>) -> &'static str {
+    let offered = without_grease(&hello.supported_versions()).into_iter().max();
     match offered.unwrap_or(hello.legacy_version) {
         0x0304 => "13",
         0x0303 => "12",
@@ -105,46 +105,66 @@ fn joined(list: &[u16]) -> String {
 mod tests {
     use super::*;
 
-    /// The example of the specification.
-    fn example() -> ClientHello {
-        ClientHello {
-            legacy_version: 0x0303,
-            random: [0; 32],
-            ciphers: vec![
-                0x1a1a, 0x1301, 0x1302, 0x1303, 0xc02b, 0xc02f, 0xc02c, 0xc030, 0xcca9, 0xcca8,
-                0xc013, 0xc014, 0x009c, 0x009d, 0x002f, 0x0035,
-            ],
-            extensions: vec![
-                0x2a2a, 0x001b, 0x0000, 0x0033, 0x0010, 0x4469, 0x0017, 0x002d, 0x000d, 0x0005,
-                0x0023, 0x0012, 0x002b, 0xff01, 0x000b, 0x000a, 0x0015, 0x3a3a,
-            ],
-            sni: Some("example.com".to_owned()),
-            alpn: vec![b"h2".to_vec(), b"http/1.1".to_vec()],
-            signature_algorithms: vec![
-                0x0403, 0x0804, 0x0401, 0x0503, 0x0805, 0x0501, 0x0806, 0x0601,
-            ],
-            supported_versions: vec![0x4a4a, 0x0304, 0x0303],
+    fn list16(numbers: &[u16]) -> Vec<u8> {
+        let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_be_bytes()).collect();
+        [&u16::try_from(bytes.len()).unwrap().to_be_bytes()[..], &bytes].concat()
+    }
+
+    fn extension(kind: u16, value: &[u8]) -> Vec<u8> {
+        let len = u16::try_from(value.len()).unwrap();
+        [&kind.to_be_bytes()[..], &len.to_be_bytes(), value].concat()
+    }
+
+    /// The example of the specification, with or without `signature_algorithms`.
+    fn example(algorithms: bool) -> Vec<u8> {
+        let mut hello = vec![3, 3];
+        hello.extend_from_slice(&[0; 33]);
+        hello.extend(list16(&[
+            0x1a1a, 0x1301, 0x1302, 0x1303, 0xc02b, 0xc02f, 0xc02c, 0xc030, 0xcca9, 0xcca8, 0xc013,
+            0xc014, 0x009c, 0x009d, 0x002f, 0x0035,
+        ]));
+        hello.extend_from_slice(&[1, 0]);
+        let signed = list16(&[0x0403, 0x0804, 0x0401, 0x0503, 0x0805, 0x0501, 0x0806, 0x0601]);
+        let mut extensions = Vec::new();
+        for kind in [
+            0x2a2a, 0x001b, 0x0000, 0x0033, 0x0010, 0x4469, 0x0017, 0x002d, 0x000d, 0x0005, 0x0023,
+            0x0012, 0x002b, 0xff01, 0x000b, 0x000a, 0x0015, 0x3a3a,
+        ] {
+            extensions.extend(match kind {
+                0x0000 => extension(kind, b"\0\x0e\0\0\x0bexample.com"),
+                0x0010 => extension(kind, b"\0\x0c\x02h2\x08http/1.1"),
+                0x000d if algorithms => extension(kind, &signed),
+                0x002b => extension(kind, &[6, 0x4a, 0x4a, 3, 4, 3, 3]),
+                _ => extension(kind, &[]),
+            });
         }
+        hello.extend_from_slice(&u16::try_from(extensions.len()).unwrap().to_be_bytes());
+        hello.extend(extensions);
+        hello
     }
 
     #[test]
     fn the_specification_s_example() {
-        assert_eq!(fingerprint(&example(), Carrier::Tcp), "t13d1516h2_8daaf6152771_e5627efa2ab1");
+        let example = example(true);
+        let hello = ClientHello::parse(&example).unwrap();
+        assert_eq!(fingerprint(&hello, Carrier::Tcp), "t13d1516h2_8daaf6152771_e5627efa2ab1");
     }
 
     #[test]
     fn an_empty_hello_has_zeros() {
-        let hello = ClientHello { legacy_version: 0x0301, ..ClientHello::default() };
+        let mut hello = ClientHello::default();
+        hello.legacy_version = 0x0301;
         assert_eq!(fingerprint(&hello, Carrier::Tcp), "t10i000000_000000000000_000000000000");
     }
 
     #[test]
     fn without_signature_algorithms_there_is_no_underscore() {
-        let with = ClientHello { signature_algorithms: Vec::new(), ..example() };
+        let example = example(false);
+        let hello = ClientHello::parse(&example).unwrap();
         let list = "0005,000a,000b,000d,0012,0015,0017,001b,0023,002b,002d,0033,4469,ff01";
         let hash = Sha256::digest(list.as_bytes());
         let end = format!("{:02x}{:02x}", hash[0], hash[1]);
-        assert!(fingerprint(&with, Carrier::Tcp).split('_').nth(2).unwrap().starts_with(&end));
+        assert!(fingerprint(&hello, Carrier::Tcp).split('_').nth(2).unwrap().starts_with(&end));
     }
 
     #[test]

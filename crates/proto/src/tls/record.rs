@@ -14,10 +14,10 @@ pub(crate) struct Handshake {
 
 /// What came of the input.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Message {
+pub(crate) enum Message<'a> {
     More,
     /// Type and body of the message.
-    Whole(u8, Vec<u8>),
+    Whole(u8, &'a [u8]),
     /// No handshake record.
     Other,
     /// Over the limit.
@@ -28,7 +28,10 @@ const ALERT: u8 = 21;
 const HANDSHAKE: u8 = 22;
 
 impl Handshake {
-    pub(crate) fn push(&mut self, mut bytes: &[u8], limit: usize) -> Message {
+    pub(crate) fn push<'a>(&'a mut self, mut bytes: &'a [u8], limit: usize) -> Message<'a> {
+        if let Some((kind, body)) = self.begins_whole(bytes, limit) {
+            return Message::Whole(kind, body);
+        }
         while !bytes.is_empty() {
             if self.left == 0 {
                 let wanted = 5_usize.saturating_sub(self.header.len()).min(bytes.len());
@@ -53,12 +56,22 @@ impl Handshake {
                 continue;
             }
             self.message.extend_from_slice(taken);
-            match self.finish(limit) {
-                Message::More => {}
-                done => return done,
+            if self.is_finished(limit) {
+                return self.finish(limit);
             }
         }
         Message::More
+    }
+
+    /// A message that is the first and lies whole in one record of one segment, as most do: it need not
+    /// be held.
+    fn begins_whole<'a>(&self, bytes: &'a [u8], limit: usize) -> Option<(u8, &'a [u8])> {
+        let [HANDSHAKE, 3, _, high, low, record @ ..] = bytes else { return None };
+        let record = record.get(..usize::from(u16::from_be_bytes([*high, *low])))?;
+        let [kind, high, middle, low, body @ ..] = record else { return None };
+        let body = body.get(..message_len(*high, *middle, *low))?;
+        let is_first = self.header.is_empty() && self.left == 0 && self.message.is_empty();
+        (is_first && body.len() <= limit).then_some((*kind, body))
     }
 
     /// Two bytes tell a TLS record from anything else.
@@ -67,17 +80,26 @@ impl Handshake {
             && self.header.get(1).is_none_or(|major| *major == 3)
     }
 
-    fn finish(&mut self, limit: usize) -> Message {
+    fn is_finished(&self, limit: usize) -> bool {
+        let [_, high, middle, low, ref body @ ..] = *self.message else { return false };
+        let len = message_len(high, middle, low);
+        len > limit || body.len() >= len
+    }
+
+    fn finish(&self, limit: usize) -> Message<'_> {
         let [kind, high, middle, low, ref body @ ..] = *self.message else {
             return Message::More;
         };
-        let len = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
-        if len > limit {
-            return Message::TooLong;
-        }
+        let len = message_len(high, middle, low);
         match body.get(..len) {
-            Some(body) => Message::Whole(kind, body.to_vec()),
+            _ if len > limit => Message::TooLong,
+            Some(body) => Message::Whole(kind, body),
             None => Message::More,
         }
     }
+}
+
+/// RFC 8446 §4: 24 bits.
+fn message_len(high: u8, middle: u8, low: u8) -> usize {
+    usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low)
 }

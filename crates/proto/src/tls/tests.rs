@@ -166,7 +166,7 @@ fn truncated_hellos_do_not_parse_or_parse_without_extensions() {
     let body = &hello[4..];
     for len in 0..body.len() {
         let parsed = ClientHello::parse(&body[..len]);
-        assert!(parsed.is_none_or(|hello| hello.extensions.is_empty()), "{len}");
+        assert!(parsed.is_none_or(|hello| hello.extensions().is_empty()), "{len}");
     }
     assert!(ServerHello::parse(&[3, 3]).is_none());
 }

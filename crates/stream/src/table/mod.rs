@@ -116,6 +116,9 @@ impl<S: Default> Table<S> {
             let Some(at) = self.pool.get(slot).map(|entry| entry.evidence) else { continue };
             self.retire(slot, CloseReason::EndOfInput, at, sink);
         }
+        // Whoever judges now needs the memory more.
+        self.pool = Pool::new();
+        self.index = HashTable::new();
     }
 
     /// What was counted so far.
@@ -158,6 +161,7 @@ impl<S: Default> Table<S> {
         self.counters.flows_peak = self.counters.flows_peak.max(self.counters.flows_now);
         let flow = &mut self.pool.get_mut(slot)?.flow;
         sink(flow, packet.evidence, StreamEvent::Open);
+        self.shed_attempts(sink);
         Some(slot)
     }
 
@@ -253,14 +257,16 @@ impl<S: Default> Table<S> {
             return outcome;
         }
         entry.evidence = packet.evidence;
-        self.conclude(slot, outcome, sink);
+        if outcome != Outcome::Taken || !entry.is_settled(now) {
+            self.conclude(slot, outcome, sink);
+        }
         if let Transport::Other { protocol, payload } = packet.transport {
             self.refuse(Protocol(protocol), payload, packet.tag.vni);
         }
         outcome
     }
 
-    /// After work on a flow: its end, its place in the agenda and in the lists.
+    /// After work on a flow that was not settled: its end, its place in the agenda and in the lists.
     fn conclude<F: Sink<S>>(&mut self, slot: Slot, outcome: Outcome, sink: &mut F) {
         let now = self.clock.elapsed();
         let Some(entry) = self.pool.get_mut(slot) else { return };
@@ -279,6 +285,10 @@ impl<S: Default> Table<S> {
             }
         }
         self.pool.touch(slot, now);
+    }
+
+    /// Keeps within the limit of attempts: the least recently seen goes.
+    fn shed_attempts<F: Sink<S>>(&mut self, sink: &mut F) {
         if let Some(surplus) = self.pool.surplus_attempt(self.limits.attempted_flows.max(1)) {
             self.evict(surplus, sink);
         }

@@ -61,13 +61,15 @@ impl Tcp {
     }
 
     /// Is it a segment that its receiver may never have taken?
-    pub(super) fn doubts(
+    pub(super) fn doubts<S, F: Sink<S>>(
         &self,
+        step: &Step<'_, S, F>,
         direction: Direction,
         packet: &Packet<'_>,
         segment: &TcpSegment<'_>,
     ) -> bool {
-        let matters = segment.payload_len > 0
+        let len = u64::from(segment.payload_len);
+        let matters = len > 0 && step.wants(direction, len)
             || segment.flags.has(TcpFlags::RST)
             || segment.flags.has(TcpFlags::FIN);
         matters

@@ -76,7 +76,7 @@ impl Tcp {
     ) -> Outcome {
         if step.counts_only() {
             self.forget_held(step);
-        } else if self.doubts(direction, packet, segment)
+        } else if self.doubts(step, direction, packet, segment)
             && self.set_aside(step, direction, segment)
         {
             return self.review(step);

@@ -100,7 +100,7 @@ pub(crate) fn read<M: Memory>(
         }
     };
     loop {
-        let more = inputs.next_frame()?.is_some();
+        let more = inputs.advance()?;
         if inputs.may_carry_secrets() {
             pipeline.await_keys();
             inputs.take_secrets().iter().for_each(|lines| pipeline.keys(lines));

@@ -14,6 +14,7 @@ use crate::report::{Sources, escape, json, lines, links};
 
 pub(crate) fn run(args: &Dissect) -> anyhow::Result<Ended> {
     let mut engine = Engine::new(Limits::default(), Secrets::Redact);
+    engine.fingerprint();
     common::key_log(&args.reading, &mut |lines| engine.keys(lines))?;
     let mut inputs = Inputs::open(std::slice::from_ref(&args.capture))?;
     let sources = Sources::new(inputs.sources().to_vec());
@@ -28,7 +29,7 @@ pub(crate) fn run(args: &Dissect) -> anyhow::Result<Ended> {
         }
     };
     loop {
-        let more = inputs.next_frame()?.is_some();
+        let more = inputs.advance()?;
         if inputs.may_carry_secrets() {
             engine.await_keys();
             inputs.take_secrets().iter().for_each(|lines| engine.keys(lines));

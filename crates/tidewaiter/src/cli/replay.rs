@@ -45,7 +45,13 @@ fn check(args: &Replay) -> Result<(), SettingsError> {
     Ok(())
 }
 
-fn replay<M: Memory>(args: &Replay, pipeline: Pipeline<M>) -> anyhow::Result<(Outcome<M>, Read)> {
+fn replay<M: Memory>(
+    args: &Replay,
+    mut pipeline: Pipeline<M>,
+) -> anyhow::Result<(Outcome<M>, Read)> {
+    if args.all_events {
+        pipeline.fingerprint();
+    }
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     let mut stream = |sources: &Sources, environment: &str, observation: &Observation| {
         if !args.all_events {

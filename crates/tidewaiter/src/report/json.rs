@@ -205,7 +205,8 @@ pub(crate) fn tls(hello: &TlsHello) -> impl Serialize + '_ {
         sni: Option<&'a str>,
         #[serde(skip_serializing_if = "Option::is_none")]
         version: Option<&'a str>,
-        ja4: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        ja4: Option<&'a str>,
         #[serde(skip_serializing_if = "<[_]>::is_empty")]
         alpn: &'a [String],
     }
@@ -229,7 +230,7 @@ pub(crate) fn tls(hello: &TlsHello) -> impl Serialize + '_ {
         tls: Tls {
             sni: hello.sni.as_deref(),
             version: hello.version.as_deref(),
-            ja4: &hello.ja4,
+            ja4: hello.ja4.as_deref(),
             alpn: &hello.alpn,
         },
     }

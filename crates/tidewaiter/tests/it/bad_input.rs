@@ -2,6 +2,7 @@
 //! one line that says what is wrong.
 
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use tw_testkit::gzip_stored;
@@ -66,6 +67,31 @@ fn a_capture_cut_in_a_record_gives_what_comes_before_and_the_offset() {
     let run = lab.replay(&lab.file("cut.pcap", &whole[..cut])).succeeded();
     run.names(&["cut.pcap", "byte", &record_offset(&whole, 170).to_string()]);
     assert!(!run.events("finding").is_empty(), "the build lies before the cut");
+}
+
+/// It is read to where it ended when the reading got there: one clear outcome, whichever that is.
+#[test]
+fn a_capture_that_grows_while_it_is_read_gives_all_that_is_there() {
+    let whole = classic_http();
+    let begun = record_offset(&whole, 170) + RECORD_HEADER + 5;
+    let lab = Lab::learned();
+    let path = lab.file("growing.pcap", &whole[..begun]);
+    let rest = whole[begun..].to_vec();
+    let growing = path.clone();
+    let writer = std::thread::spawn(move || {
+        let mut file = File::options().append(true).open(growing).expect("it is there");
+        rest.chunks(64).try_for_each(|piece| file.write_all(piece)).expect("room");
+    });
+    let run = lab.replay(&path).succeeded();
+    writer.join().expect("no panic");
+    assert!(!run.events("finding").is_empty(), "the build lies before all that");
+    let printed = run.text();
+    let stats = printed.lines().last().expect("a last line");
+    let stats: serde_json::Value = serde_json::from_str(stats).expect("JSON");
+    let frames = stats["frames"].as_u64().expect("a number");
+    assert!((170..=177).contains(&frames), "{frames}");
+    assert!(run.stderr.lines().count() <= 1, "{}", run.stderr);
+    assert!(!lab.replay(&path).succeeded().stderr.contains("growing.pcap"), "now it is whole");
 }
 
 #[test]

@@ -40,7 +40,7 @@ impl Block {
             return;
         }
         self.bytes = bytes;
-        self.fields.push(Header { name: text(name), value: text(value) });
+        self.fields.push(Header { name: text(name).into(), value: text(value) });
     }
 }
 
