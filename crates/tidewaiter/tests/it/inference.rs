@@ -94,6 +94,9 @@ fn measured(set: &str, folder: &str, is_of_set: impl Fn(&Recording) -> bool) -> 
     });
     let scores = scores.into_inner().expect("no panic");
     let half = |held_out| if held_out { "held out" } else { "choosing" };
+    for score in scores.values() {
+        eprintln!("{set}: missed {:?}, taken {:?}", score.missed, score.taken);
+    }
     scores.iter().map(|(held_out, score)| score.row(set, half(*held_out))).collect()
 }
 
