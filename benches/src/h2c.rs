@@ -11,6 +11,9 @@ use crate::mix::{BEGIN, Totals};
 
 /// Callers of `testdata/scenarios/buildx-grpc.pcap` and `buildkit-dns.pcap`.
 const CALLER: [u8; 4] = [198, 51, 100, 23];
+/// Times and frames.
+type Recording<'a> = Vec<(Timestamp, &'a [u8])>;
+
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Writes `builds` builds, each by a caller of its own, taking the recordings in turn.
@@ -18,7 +21,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// # Errors
 /// Whatever `output` says, and where a recording is none.
 pub fn write_h2c(recordings: &[&[u8]], builds: u32, output: impl Write) -> io::Result<Totals> {
-    let all: Option<Vec<Vec<(Timestamp, &[u8])>>> =
+    let all: Option<Vec<Recording<'_>>> =
         recordings.iter().map(|file| Some(Records::new(file)?.collect())).collect();
     let all = all.filter(|all| all.iter().all(|records| !records.is_empty()));
     let all = all.ok_or_else(|| io::Error::other("a recording is no capture"))?;

@@ -1,5 +1,7 @@
 //! The collector: export datagrams to flow records and connections.
 
+use std::time::Duration;
+
 use tw_model::{Caveat, Connection, Evidence, FlowRecord, Timestamp};
 
 use crate::conversation::Conversation;
@@ -157,6 +159,9 @@ impl Collector {
     }
 }
 
+/// How long after the latest record of a conversation more of it may be expected.
+const MAY_FOLLOW: Duration = Duration::from_secs(120);
+
 /// Tells conversations, with what may be missing of them.
 struct Teller<'a> {
     decoder: &'a Decoder,
@@ -164,7 +169,8 @@ struct Teller<'a> {
 }
 
 impl Teller<'_> {
-    /// What was lost of an exporter's records since the conversation began may have been of it.
+    /// What was lost of an exporter's records from when the conversation began to some time after its
+    /// latest record may have been of it.
     fn tell(&self, conversation: &Conversation, ended: bool, sink: &mut dyn FnMut(Told<'_>)) {
         let mut connection = conversation.connection(ended);
         let Some(exported) = &mut connection.exported else { return };
@@ -175,9 +181,11 @@ impl Teller<'_> {
                 (losses.1, Caveat::TemplatesMissing),
                 (self.dropped, Caveat::Drops),
             ] {
-                let at = at.map(|at| self.decoder.exporters_time(source.exporter, at));
-                let since = at.is_some_and(|at| at >= conversation.first);
-                if since && !exported.caveats.contains(&caveat) {
+                let touched = at.is_some_and(|at| {
+                    let event = self.decoder.exporters_time(source.exporter, at);
+                    event >= conversation.first && at <= conversation.touched.plus(MAY_FOLLOW)
+                });
+                if touched && !exported.caveats.contains(&caveat) {
                     exported.caveats.push(caveat);
                 }
             }

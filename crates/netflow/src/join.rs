@@ -27,7 +27,8 @@ pub(crate) struct Join {
     /// When a one-way record has waited long enough, when what changed is told again, and when a
     /// conversation is complete; all in about the order of time.
     waiting: VecDeque<Due>,
-    stale: VecDeque<Due>,
+    /// Those on ports that matter, and all others.
+    stale: [VecDeque<Due>; 2],
     lingering: VecDeque<Due>,
 }
 
@@ -57,7 +58,7 @@ impl Join {
             count: 0,
             next_id: FIRST_ID,
             waiting: VecDeque::new(),
-            stale: VecDeque::new(),
+            stale: [VecDeque::new(), VecDeque::new()],
             lingering: VecDeque::new(),
         }
     }
@@ -103,8 +104,14 @@ impl Join {
         let conversation = self.slab.get_mut(place)?;
         if conversation.told {
             if !std::mem::replace(&mut conversation.stale, true) {
-                let at = arrived.plus(limits.tell_every);
-                self.stale.push_back(Due { at, place, id: conversation.id });
+                let [eager, others] = &mut self.stale;
+                let matters = limits.matter(conversation.key.ends.map(|end| end.port));
+                let (queue, wait) = if matters {
+                    (eager, limits.tell_every)
+                } else {
+                    (others, limits.tell_others_every)
+                };
+                queue.push_back(Due { at: arrived.plus(wait), place, id: conversation.id });
             }
             return None;
         }
@@ -216,7 +223,8 @@ impl Join {
                 self.remove(due.place);
             }
         }
-        for queue in [&mut self.waiting, &mut self.stale] {
+        let [eager, others] = &mut self.stale;
+        for queue in [&mut self.waiting, eager, others] {
             while queue.len() > limits.conversations.saturating_mul(2) {
                 queue.pop_front();
             }
@@ -236,11 +244,13 @@ impl Join {
                 self.waiting.push_back(Due { at, ..due });
             }
         }
-        while let Some(due) = self.stale.pop_front_if(|due| due.at <= now) {
-            if let Some(conversation) = self.still(due)
-                && std::mem::take(&mut conversation.stale)
-            {
-                tell(conversation, false);
+        for queue in 0..self.stale.len() {
+            while let Some(due) = self.next_stale(queue, now) {
+                if let Some(conversation) = self.still(due)
+                    && std::mem::take(&mut conversation.stale)
+                {
+                    tell(conversation, false);
+                }
             }
         }
         while let Some(due) = self.lingering.pop_front_if(|due| due.at <= now) {
@@ -254,6 +264,10 @@ impl Join {
                 self.lingering.push_back(Due { at, ..due });
             }
         }
+    }
+
+    fn next_stale(&mut self, queue: usize, now: Timestamp) -> Option<Due> {
+        self.stale.get_mut(queue)?.pop_front_if(|due| due.at <= now)
     }
 
     /// Takes back a conversation that was saved, the longest silent first.

@@ -29,9 +29,14 @@ pub struct Limits {
     pub conversations: usize,
     /// How long a one-way record waits for the other way before it is told alone. Default 2 min.
     pub pair_wait: Duration,
-    /// How long more records of a conversation that was told are gathered before it is told again.
-    /// Default 10 s.
+    /// How long more records of a conversation that was told are gathered before it is told again, on
+    /// a port that matters. Default 10 s.
     pub tell_every: Duration,
+    /// The same on all other ports. Default 5 min.
+    pub tell_others_every: Duration,
+    /// Ports that matter, 0 for none: those of a Docker API, where what a conversation is shows in how
+    /// it grows.
+    pub eager_ports: [u16; 8],
     /// How long after its last record a conversation is complete. Default 40 min, more than the
     /// active timeout of any exporter by default.
     pub linger: Duration,
@@ -53,8 +58,17 @@ impl Default for Limits {
             conversations: 1 << 20,
             pair_wait: Duration::from_secs(120),
             tell_every: Duration::from_secs(10),
+            tell_others_every: Duration::from_secs(300),
+            eager_ports: [2375, 2376, 4243, 4244, 1234, 0, 0, 0],
             linger: Duration::from_secs(2_400),
         }
+    }
+}
+
+impl Limits {
+    /// Is one of these a port that matters?
+    pub(crate) fn matter(&self, ports: [u16; 2]) -> bool {
+        ports.iter().any(|port| *port != 0 && self.eager_ports.contains(port))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use tw_model::{Direction, Endpoint, FlowId, Protocol};
+use tw_model::{Direction, Endpoint, FlowId, Protocol, Timestamp};
 
 use crate::{Event, Extent, HttpEventKind, Limits, Reader};
 
@@ -12,6 +12,8 @@ pub(crate) enum Feed {
     Data(Direction, Vec<u8>),
     Gap(Direction, u64),
     HalfClose(Direction),
+    /// What comes next was captured so many seconds after the start.
+    At(i64),
 }
 
 pub(crate) const UP: Direction = Direction::ToResponder;
@@ -47,6 +49,7 @@ pub(crate) fn read_with(mut reader: Reader, feeds: &[Feed]) -> Vec<String> {
             Feed::Gap(direction, len) => {
                 reader.gap(*direction, *len, &mut |event| told.take(event))
             }
+            Feed::At(seconds) => reader.at(Timestamp::from_nanos(seconds * 1_000_000_000)),
             Feed::HalfClose(direction) => {
                 reader.half_close(*direction, &mut |event| told.take(event));
             }

@@ -146,7 +146,10 @@ impl Engine {
             table: Table::new(limits.stream),
             rest: Rest {
                 api: Api::new(limits.docker, secrets),
-                collector: Collector::new(limits.netflow),
+                collector: Collector::new(tw_netflow::Limits {
+                    eager_ports: eager_ports(&limits.docker_ports),
+                    ..limits.netflow
+                }),
                 exporters: limits.exporters,
                 unlisted_datagrams: 0,
                 unlisted_exporters: BTreeMap::new(),
@@ -512,6 +515,15 @@ impl Rest {
         let anomaly = Anomaly { kind, endpoints, protocol, detail: "" };
         sink(observed(at, None, ObservationBody::Anomaly(anomaly)));
     }
+}
+
+/// As many of the Docker API's ports as flow records are followed closely on.
+fn eager_ports(ports: &DockerPorts) -> [u16; 8] {
+    let mut eager = [0; 8];
+    for (place, port) in eager.iter_mut().zip(&ports.0) {
+        *place = *port;
+    }
+    eager
 }
 
 /// A record of opaque TLS on a Docker API's port.

@@ -245,3 +245,25 @@ fn conversations_between_the_same_ports_end_one_by_one() {
     assert_eq!(packets, [10, 10, 20, 10], "{ended:?}");
     assert_eq!(collector.usage().conversations, 0);
 }
+
+#[test]
+fn what_grows_is_told_soon_on_a_docker_apis_port_and_later_elsewhere() {
+    let mut collector = collector();
+    let mut told: Vec<(u16, u64)> = Vec::new();
+    let api = Way { to: (2, 2375), ..WAY };
+    for number in 1..=8u32 {
+        for way in [WAY, api] {
+            let way =
+                Way { first: number * 10_000, last: number * 10_000 + 9_000, flags: 0x18, ..way };
+            let secs = u64::from(number) * 10;
+            collector.push(&datagram(&fixed(5, 1, 0, &[way, way.back()]), secs), &mut |what| {
+                if let Told::Connection(c, _) = what {
+                    told.push((c.responder.port, c.packets[0]));
+                }
+            });
+        }
+    }
+    let of = |port| told.iter().filter(|(p, _)| *p == port).map(|(_, n)| *n).collect::<Vec<_>>();
+    assert_eq!(of(80), [10], "once, for both ways are there");
+    assert!(of(2375).len() > 4, "{told:?}");
+}

@@ -438,6 +438,66 @@ fn after_missed_responses_the_latest_request_is_answered() {
 }
 
 #[test]
+fn an_answer_missed_late_is_not_made_up_for_by_the_next_one() {
+    // The hole is told when the requests behind it have come; what waited keeps its time.
+    let lines = read(&[
+        Feed::At(1),
+        up("GET /list HTTP/1.1\r\nHost: h\r\n\r\n"),
+        Feed::At(3),
+        up("GET /image HTTP/1.1\r\nHost: h\r\n\r\n"),
+        Feed::At(5),
+        up("POST /build HTTP/1.1\r\nHost: h\r\n\r\n"),
+        Feed::At(2),
+        Feed::Gap(DOWN, 100),
+        Feed::At(4),
+        down("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\ni"),
+        Feed::At(6),
+        down("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nb"),
+    ]);
+    let answers: Vec<&String> = lines.iter().filter(|line| line.contains("< body")).collect();
+    assert_eq!(answers, ["1 < body i", "2 < body b"], "\n{}", lines.join("\n"));
+}
+
+#[test]
+fn an_answer_to_a_request_that_was_missed_waits_for_none() {
+    let lines = read(&[
+        Feed::At(1),
+        up("GET /a HTTP/1.1\r\nHost: h\r\n\r\n"),
+        Feed::At(2),
+        down("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na"),
+        Feed::Gap(UP, 50),
+        Feed::At(5),
+        up("POST /build HTTP/1.1\r\nHost: h\r\n\r\n"),
+        Feed::At(4),
+        down("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx"),
+        Feed::At(6),
+        down("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nb"),
+    ]);
+    let answers: Vec<&String> = lines.iter().filter(|line| line.contains("< body")).collect();
+    assert_eq!(answers, ["0 < body a", "2 < body x", "1 < body b"], "\n{}", lines.join("\n"));
+}
+
+#[test]
+fn progress_is_read_on_where_its_head_is_missing() {
+    let chunk = |text: &str| down(format!("{:x}\r\n{text}\r\n", text.len()));
+    let step = r#"{"stream":"Step 2/2 : RUN x"}"#;
+    let joined = read_midstream(&[chunk(step), chunk(r#"{"stream":"y"}"#), down("0\r\n\r\n")]);
+    assert_lines(
+        &joined,
+        &[
+            "0 < HTTP/1.1 200 missing",
+            r#"0 < body {"stream":"Step 2/2 : RUN x"}{"stream":"y"}"#,
+            "0 < Complete",
+        ],
+    );
+    let lost =
+        read(&[up("POST /build HTTP/1.1\r\nHost: h\r\n\r\n"), Feed::Gap(DOWN, 90), chunk(step)]);
+    assert!(lost.contains(&r#"0 < body {"stream":"Step 2/2 : RUN x"}"#.to_owned()), "{lost:?}");
+    let other = read_midstream(&[chunk(r#"{"name":"y"}"#), chunk(r#"{"name":"y"}"#)]);
+    assert!(other.is_empty(), "{other:?}");
+}
+
+#[test]
 fn joined_inside_a_body_reading_begins_at_the_next_message() {
     let lines = read_midstream(&[
         up("rest of a body\x00\x01 GET"),

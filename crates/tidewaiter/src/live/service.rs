@@ -269,7 +269,12 @@ impl Service {
                 lines::staged(&writer, &only, &stage).join("\n") + "\n"
             }
         };
-        print(output, &text)
+        let printed = print(output, &text);
+        if printed.is_err() {
+            // Whoever reads after a restart has not seen them.
+            stages.keys().for_each(|id| self.told.take_back(id));
+        }
+        printed
     }
 
     /// Counts a finding, and sees to it that its destination does not become known by age.

@@ -46,6 +46,11 @@ impl Told {
         Some(Stage { status: Status::Open, revision: 1 })
     }
 
+    /// It could not be told: it will be as if it never had been.
+    pub(crate) fn take_back(&mut self, id: &str) {
+        self.by_id.remove(id);
+    }
+
     /// Half at a time, so that it costs little each.
     fn forget_half(&mut self) {
         let mut turns: Vec<u64> = self.by_id.values().map(|entry| entry.turn).collect();
@@ -69,10 +74,13 @@ mod tests {
         assert_eq!(stage(&mut told, 7), Some((Status::Open, 1)));
         assert_eq!(stage(&mut told, 7), None);
         assert_eq!(stage(&mut told, 8), Some((Status::Updated, 2)));
+        told.take_back("f-0");
         let kept = serde_json::to_string(&told).unwrap();
         let mut told: Told = serde_json::from_str(&kept).unwrap();
         assert_eq!(stage(&mut told, 8), None);
         assert_eq!(stage(&mut told, 9), Some((Status::Updated, 3)));
+        told.take_back("f-1");
+        assert_eq!(stage(&mut told, 9), Some((Status::Open, 1)));
     }
 
     #[test]

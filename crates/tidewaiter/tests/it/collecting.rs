@@ -179,7 +179,11 @@ pub(crate) fn exports(name: &str) -> Vec<Vec<u8>> {
 /// Sends each as a datagram, from an address of the same kind.
 pub(crate) fn send(to: SocketAddr, datagrams: &[Vec<u8>]) {
     let own = if to.is_ipv4() { "127.0.0.1:0" } else { "[::1]:0" };
-    let socket = UdpSocket::bind(own).expect("a socket");
+    send_from(&UdpSocket::bind(own).expect("a socket"), to, datagrams);
+}
+
+/// The same from one socket: an exporter that begins anew mostly has another port.
+pub(crate) fn send_from(socket: &UdpSocket, to: SocketAddr, datagrams: &[Vec<u8>]) {
     for datagram in datagrams {
         socket.send_to(datagram, to).expect("loopback takes it");
     }

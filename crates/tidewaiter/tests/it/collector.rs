@@ -2,10 +2,11 @@
 //! who may tell.
 
 use std::collections::BTreeMap;
+use std::net::UdpSocket;
 
 use serde_json::Value;
 
-use crate::collecting::{Collecting, QUICK, exports, findings, send, stream};
+use crate::collecting::{Collecting, QUICK, exports, findings, send, send_from, stream};
 use crate::support::{Lab, testdata};
 
 const LOOPBACK: [&str; 1] = ["--listen=127.0.0.1:0"];
@@ -49,13 +50,14 @@ fn findings_come_while_it_runs_and_only_once() {
     let lab = learned();
     let mut collecting = Collecting::start(&lab, QUICK, &LOOPBACK);
     let datagrams = exports("classic-http.v9");
-    send(collecting.addresses[0], &datagrams);
+    let exporter = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    send_from(&exporter, collecting.addresses[0], &datagrams);
     let found = collecting.until("finding", |event| event["rule"] == "build-new-destination");
     assert_eq!((&found["status"], &found["revision"]), (&"open".into(), &1.into()));
     assert_eq!(found["evidence"][0]["source"], "127.0.0.1");
     assert_eq!((&found["verdict"], &found["severity"]), (&"inferred".into(), &"medium".into()));
     // The same datagrams once more are no news.
-    send(collecting.addresses[0], &datagrams);
+    send_from(&exporter, collecting.addresses[0], &datagrams);
     collecting.until_records(6);
     let events = collecting.stop();
     let ids: Vec<&Value> =

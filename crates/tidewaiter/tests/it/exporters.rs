@@ -123,8 +123,8 @@ fn collected(exporter: Exporter, capture: &str) -> Vec<Value> {
 fn pairs<'a>(findings: impl Iterator<Item = &'a Value>) -> BTreeSet<String> {
     findings
         .map(|f| {
-            let to = f["destination"].as_str().or(f["destination"]["ip"].as_str());
-            let host = f["docker_host"].as_str().or(f["host"].as_str());
+            let to = f["destination"].as_str().or_else(|| f["destination"]["ip"].as_str());
+            let host = f["docker_host"].as_str().or_else(|| f["host"].as_str());
             format!("{} {}", host.unwrap_or_default(), to.unwrap_or_default())
         })
         .collect()
