@@ -362,9 +362,8 @@ impl Ledger {
         let flow = told.flow;
         if told.connection.as_ref().is_some_and(|c| c.via == Via::Netflow) {
             self.promote(told, policy, inquiry);
-            let worth =
-                |sighting: &Box<Sighting>| is_worth_waiting_for(sighting, inquiry.environments);
-            if let Some(sighting) = self.held.remove(&flow).filter(worth) {
+            let Some(sighting) = self.held.remove(&flow) else { return };
+            if is_worth_waiting_for(&sighting, inquiry.environments) {
                 self.late.insert(flow, sighting);
                 return;
             }
