@@ -60,7 +60,7 @@ impl Default for Policy {
 /// How much is remembered. What goes beyond is counted in [`Counters`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections of any host, most recent ones, DNS left out. Default 49,152.
+    /// Connections of any host, most recent ones, DNS left out. Default 40,960.
     pub recent_connections: usize,
     /// Connections of docker hosts inside a window, kept beyond the recent ones. Default 65,536.
     pub held_connections: usize,
@@ -99,7 +99,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            recent_connections: 49_152,
+            recent_connections: 40_960,
             held_connections: 65_536,
             late_connections: 262_144,
             inbound_connections: 4_096,
