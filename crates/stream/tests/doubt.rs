@@ -130,6 +130,23 @@ fn forged_ends_end_nothing() {
 }
 
 #[test]
+fn a_flood_of_decoys_makes_none_credible() {
+    let limits = Limits { held_bytes_per_direction: 50_000, ..Limits::default() };
+    let mut run = Run::with(limits);
+    run.push(&handshake(64));
+    let filler = up(3, ACK, 101, 501, &[b'x'; 1400]).summed(false);
+    for n in 1..200_u32 {
+        run.push(&[Raw { seq: 101 + n * 1400, ..filler.clone() }]);
+        run.push(&[up(3, ACK, 101, 501, DECOY).summed(false)]);
+    }
+    run.push(&[request(4), down(5, ACK, 501, 112, b"").summed(true)]);
+    assert_eq!(run.bytes(TO_RESPONDER), REQUEST);
+    run.finish();
+    assert_eq!(run.bytes(TO_RESPONDER), REQUEST);
+    assert_eq!(run.table.counters().held_bytes_now, 0);
+}
+
+#[test]
 fn a_flood_of_decoys_is_bounded() {
     let limits = Limits { held_bytes: 200_000, ..Limits::default() };
     let mut run = Run::with(limits);

@@ -4,9 +4,9 @@
 //! drops: with a wrong checksum, with a hop limit that ends between the tap and the receiver, in fragments
 //! that overlap, or without ACK (RFC 9293 §3.10.7.4 drops that). Such a segment is doubted, those of the
 //! first two kinds where the SYN of their direction was better: checksums that a network card computes are
-//! wrong from the beginning. Its flags count for
-//! nothing. Its bytes are set aside: what comes in their place without doubt wins, and they are taken as
-//! soon as the receiver acknowledges them; where it is not heard, when nothing else fills their place.
+//! wrong from the beginning. Its flags count for nothing. Its bytes are set aside: what comes in their place
+//! without doubt wins, and they are taken as soon as the receiver acknowledges them; where it is not heard,
+//! when nothing else fills their place, or too much is set aside.
 
 use tw_model::Direction;
 use tw_wire::{Checksum, Packet, TcpFlags, TcpSegment};
@@ -78,7 +78,8 @@ impl Tcp {
     }
 
     /// Sets the bytes of such a segment aside. False if they have to be taken after all: they were
-    /// acknowledged, or memory is short.
+    /// acknowledged, or memory is short and the receiver is not heard. Where it is heard and memory is
+    /// short, what it did not acknowledge is dropped, so that a flood of decoys makes none of them credible.
     pub(super) fn set_aside<S, F: Sink<S>>(
         &mut self,
         step: &mut Step<'_, S, F>,
@@ -96,10 +97,16 @@ impl Tcp {
             side.compare(step, position, segment.payload);
             return true;
         }
-        if side.acked >= end || side.is_too_much(step, segment.payload) {
+        let acknowledged = side.acked >= end;
+        if acknowledged || side.is_too_much(step, segment.payload) {
             side.believe(step, direction, u64::MAX);
             side.forget_doubtful(step.counters);
-            return false;
+            if acknowledged || side.acked == 0 {
+                return false;
+            }
+            if side.is_too_much(step, segment.payload) {
+                return true;
+            }
         }
         let cut = len.saturating_sub(length(segment.payload));
         let hole = side.doubtful.get_or_insert_with(|| Box::new(Hole::opened_at(step.now)));
