@@ -6,11 +6,13 @@
 
 mod input;
 mod layers;
+mod random;
 mod seeds;
 
 pub use layers::{
     capture_file, datagrams, docker_api, engine, exports, frames, packets, protocols,
 };
+pub use random::Random;
 
 /// A function that takes fuzz input.
 pub type Target = fn(&[u8]);

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::{fs, thread};
 
 use tw_docker::{Api, ConnFacts};
+use tw_exercise::Random;
 use tw_model::{Direction, Evidence, FlowId, ObservationBody, Secrets, SourceId, Timestamp};
 use tw_proto::{Event, KeyLog, Limits, Reader};
 use tw_stream::{CloseReason, Flow, StreamEvent, Table};
@@ -27,19 +28,6 @@ const CAPTURES: [&str; 13] = [
     "tls-keylog",
     "tls12-keylog",
 ];
-
-/// xorshift64*: seeded, so that a failure can be had again.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        let high = self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33;
-        usize::try_from(high).expect("31 bits") % end.max(1)
-    }
-}
 
 /// What happens on the TCP connections of a capture, in order.
 enum Step {

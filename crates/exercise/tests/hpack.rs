@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use httlib_hpack::{Decoder, Encoder};
+use tw_exercise::Random;
 use tw_model::{Direction, Endpoint, FlowId, Protocol, SourceId};
 use tw_proto::{Event, Header, HttpEventKind, HttpVersion, Limits, Reader};
 use tw_stream::{Flow, StreamEvent, Table};
@@ -151,21 +152,8 @@ fn recorded_blocks_are_read_as_another_decoder_reads_them() {
     }
 }
 
-/// xorshift64*: seeded, so that a failure can be had again.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        let high = self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33;
-        usize::try_from(high).expect("31 bits") % end.max(1)
-    }
-
-    fn text(&mut self, alphabet: &[u8], most: usize) -> Vec<u8> {
-        (0..self.below(most + 1)).map(|_| alphabet[self.below(alphabet.len())]).collect()
-    }
+fn any_text(random: &mut Random, alphabet: &[u8], most: usize) -> Vec<u8> {
+    (0..random.below(most + 1)).map(|_| alphabet[random.below(alphabet.len())]).collect()
 }
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
@@ -188,16 +176,16 @@ fn random_connection(random: &mut Random) -> Said {
         }
         let mut fields: Vec<(Vec<u8>, Vec<u8>)> = vec![
             (b":method".to_vec(), [b"GET".to_vec(), b"POST".to_vec()][random.below(2)].clone()),
-            (b":path".to_vec(), [b"/".to_vec(), random.text(&printable, 40)].concat()),
+            (b":path".to_vec(), [b"/".to_vec(), any_text(random, &printable, 40)].concat()),
         ];
         for _ in 0..random.below(10) {
             let known = [b"accept".to_vec(), b"user-agent".to_vec(), b"x-a".to_vec()];
             let name = match random.below(4) {
-                0 => [b"x-".to_vec(), random.text(NAME, 20)].concat(),
+                0 => [b"x-".to_vec(), any_text(random, NAME, 20)].concat(),
                 at => known[at - 1].clone(),
             };
             let most = [0, 3, 200][random.below(3)];
-            fields.push((name, random.text(&printable, most)));
+            fields.push((name, any_text(random, &printable, most)));
         }
         for (name, value) in fields {
             let flags = [Encoder::HUFFMAN_NAME, Encoder::HUFFMAN_VALUE, Encoder::BEST_FORMAT];

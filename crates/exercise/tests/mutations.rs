@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::{fs, thread};
 
-use tw_exercise::{Seeds, TARGETS, Target};
+use tw_exercise::{Random, Seeds, TARGETS, Target};
 
 const CAPTURES: [&str; 5] = [
     "scenarios/classic-http.pcap",
@@ -13,19 +13,6 @@ const CAPTURES: [&str; 5] = [
     "flows/dev-long-build.pm10.pcap",
 ];
 const MUTATIONS: u64 = 12;
-
-/// xorshift64*: seeded, so that a failure can be had again.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        let high = self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33;
-        usize::try_from(high).expect("31 bits") % end.max(1)
-    }
-}
 
 /// Bits turned over, a piece taken out, a piece repeated elsewhere.
 fn mutated(seed: &[u8], random: &mut Random) -> Vec<u8> {

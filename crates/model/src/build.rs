@@ -206,6 +206,52 @@ pub struct Build {
     pub caveats: Vec<Caveat>,
 }
 
+impl Build {
+    /// A build of which it is known who asked whom for it and when, and nothing else.
+    #[must_use]
+    pub fn begun(
+        id: BuildId,
+        (client, daemon): (Endpoint, Endpoint),
+        tag: NetworkTag,
+        (frontend, transport): (Frontend, Transport),
+        started: Timestamp,
+    ) -> Self {
+        Self {
+            id,
+            calls: Vec::new(),
+            client: client.ip,
+            client_port: client.port,
+            daemon,
+            tag,
+            frontend,
+            transport,
+            tls: false,
+            inference: None,
+            api_version: None,
+            user_agent: None,
+            tags: Vec::new(),
+            base_images: Vec::new(),
+            dockerfile: None,
+            steps: Vec::new(),
+            urls: Vec::new(),
+            proxies: Vec::new(),
+            remote: None,
+            build_args: std::collections::BTreeMap::new(),
+            platform: None,
+            network_mode: None,
+            context: None,
+            started,
+            ended: started,
+            end_seen: false,
+            outcome: Outcome::Unknown,
+            image_id: None,
+            step_containers: Vec::new(),
+            destinations: Vec::new(),
+            caveats: Vec::new(),
+        }
+    }
+}
+
 /// Ways to make an image that are no build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -19,38 +19,17 @@ pub(crate) fn inferred(shape: &TlsShape) -> Option<Build> {
     if shape.gaps {
         caveats.push(Caveat::Gaps);
     }
+    let how = (Frontend::Inferred, Transport::Rest);
+    let ends = (shape.client, shape.server);
     Some(Build {
-        id: id(shape),
         calls: vec![CallId { flow: shape.flow, index: shape.exchange }],
-        client: shape.client.ip,
-        client_port: shape.client.port,
-        daemon: shape.server,
-        tag: shape.tag,
-        frontend: Frontend::Inferred,
-        transport: Transport::Rest,
         tls: true,
         inference: Some(Inference { ja4: shape.ja4.clone(), signs, doubtful: false }),
-        api_version: None,
-        user_agent: None,
-        tags: Vec::new(),
-        base_images: Vec::new(),
-        dockerfile: None,
-        steps: Vec::new(),
-        urls: Vec::new(),
-        proxies: Vec::new(),
-        remote: None,
-        build_args: std::collections::BTreeMap::new(),
-        platform: None,
-        network_mode: None,
-        context: None,
-        started,
         ended: shape.ended.max(started),
         end_seen: shape.end_seen,
         outcome: if shape.lines.built > 0 { Outcome::Succeeded } else { Outcome::Unknown },
-        image_id: None,
-        step_containers: Vec::new(),
-        destinations: Vec::new(),
         caveats,
+        ..Build::begun(id(shape), ends, shape.tag, how, started)
     })
 }
 

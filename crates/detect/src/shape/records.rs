@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use tw_model::{
     Build, BuildId, Caveat, Connection, ConnectionState, Endpoint, Evidence, Frontend, Inference,
-    Opener, Outcome, Timestamp, Transport,
+    Opener, Timestamp, Transport,
 };
 
 use crate::environment::EnvironmentId;
@@ -169,38 +169,14 @@ impl Draft<'_> {
         let c = &self.first.value;
         let over =
             |c: &Connection| matches!(c.state, ConnectionState::Closed | ConnectionState::Reset);
+        let how = (Frontend::Inferred, Transport::Flow);
         let build = Build {
-            id: id(c),
-            calls: Vec::new(),
-            client: c.opener.ip,
-            client_port: c.opener.port,
-            daemon: c.responder,
-            tag: c.tag,
-            frontend: Frontend::Inferred,
-            transport: Transport::Flow,
             tls: c.responder.port == TLS_PORT,
             caveats: self.caveats(),
             inference: Some(Inference { ja4: None, signs: self.signs, doubtful: self.doubtful }),
-            api_version: None,
-            user_agent: None,
-            tags: Vec::new(),
-            base_images: Vec::new(),
-            dockerfile: None,
-            steps: Vec::new(),
-            urls: Vec::new(),
-            proxies: Vec::new(),
-            remote: None,
-            build_args: BTreeMap::new(),
-            platform: None,
-            network_mode: None,
-            context: None,
-            started: c.first,
             ended: self.last,
             end_seen: self.parts.iter().all(|held| over(&held.value)),
-            outcome: Outcome::Unknown,
-            image_id: None,
-            step_containers: Vec::new(),
-            destinations: Vec::new(),
+            ..Build::begun(id(c), (c.opener, c.responder), c.tag, how, c.first)
         };
         (build, evidence)
     }

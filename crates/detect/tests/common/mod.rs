@@ -153,38 +153,17 @@ pub fn connect(id: u64, to: &str, port: u16, start: f64) -> Observation {
 
 /// A classic build by a parsed request.
 pub fn build(id: &str, client: &str, start: f64, end: f64, urls: &[&str]) -> Build {
+    let ends = (endpoint(client, 50_000), endpoint(HOST, 2375));
+    let how = (Frontend::Classic, Transport::Rest);
     Build {
-        id: BuildId(format!("build-{id}")),
         calls: vec![CallId { flow: FlowId(start.to_bits()), index: 0 }],
-        client: ip(client),
-        client_port: 50_000,
-        daemon: endpoint(HOST, 2375),
-        tag: NetworkTag::default(),
-        frontend: Frontend::Classic,
-        transport: Transport::Rest,
-        tls: false,
-        inference: None,
-        api_version: None,
-        user_agent: None,
         tags: vec![format!("{id}:1")],
         base_images: vec!["alpine:3.18".into()],
-        dockerfile: None,
-        steps: Vec::new(),
-        proxies: Vec::new(),
         urls: urls.iter().map(|u| (*u).to_owned()).collect(),
-        remote: None,
-        build_args: std::collections::BTreeMap::new(),
-        platform: None,
-        network_mode: None,
-        context: None,
-        started: at(start),
         ended: at(end),
         end_seen: true,
         outcome: Outcome::Succeeded,
-        image_id: None,
-        step_containers: Vec::new(),
-        destinations: Vec::new(),
-        caveats: Vec::new(),
+        ..Build::begun(BuildId(format!("build-{id}")), ends, NetworkTag::default(), how, at(start))
     }
 }
 

@@ -408,37 +408,12 @@ fn named_urls(
 }
 
 fn blank_build(api: &ApiCall, identity: BuildIdentity<'_>, frontend: Frontend) -> Build {
+    let how = (frontend, Transport::Rest);
     Build {
-        id: identity.id(),
         calls: vec![api.id],
-        client: api.client.ip,
-        client_port: api.client.port,
-        daemon: api.daemon,
-        tag: api.tag,
-        frontend,
-        transport: Transport::Rest,
         tls: api.tls,
-        inference: None,
         api_version: api.api_version.clone(),
         user_agent: api.user_agent.clone(),
-        tags: Vec::new(),
-        base_images: Vec::new(),
-        dockerfile: None,
-        steps: Vec::new(),
-        urls: Vec::new(),
-        proxies: Vec::new(),
-        remote: None,
-        build_args: std::collections::BTreeMap::new(),
-        platform: None,
-        network_mode: None,
-        context: None,
-        started: api.started,
-        ended: api.started,
-        end_seen: false,
-        outcome: Outcome::Unknown,
-        image_id: None,
-        step_containers: Vec::new(),
-        destinations: Vec::new(),
-        caveats: Vec::new(),
+        ..Build::begun(identity.id(), (api.client, api.daemon), api.tag, how, api.started)
     }
 }
