@@ -31,6 +31,10 @@ pub fn packets(input: &[u8]) {
     let mut table: Table<Followed> = Table::new(limits.clone());
     let mut input = Input::new(input);
     let (mut number, mut millis) = (0, 0);
+    let mut left_out = 0;
+    let mut follow = |flow: &mut Flow<Followed>, at: Evidence, event: StreamEvent<'_>| {
+        left_out += follow(flow, at, event);
+    };
     while !input.is_empty() {
         let record = Record::read(&mut input);
         number += 1;
@@ -43,6 +47,7 @@ pub fn packets(input: &[u8]) {
     table.finish(&mut follow);
     let counters = table.counters();
     assert_eq!((counters.flows_now, counters.held_bytes_now), (0, 0), "left behind");
+    assert!(left_out <= counters.urgent_bytes, "{left_out} bytes left out");
 }
 
 /// Its checksum is wrong, and its urgent pointer is to the fourth byte.
@@ -107,32 +112,37 @@ impl<'a> Record<'a> {
     }
 }
 
-fn follow(flow: &mut Flow<Followed>, _: Evidence, event: StreamEvent<'_>) {
+/// Gives how many bytes were left out before this.
+fn follow(flow: &mut Flow<Followed>, _: Evidence, event: StreamEvent<'_>) -> u64 {
     let told = &mut flow.user;
     assert!(!told.closed, "after Close: {event:?}");
     assert_eq!(told.opened, event != StreamEvent::Open, "first Open, and once: {event:?}");
     match event {
         StreamEvent::Open => told.opened = true,
         StreamEvent::Data { direction, offset, bytes } => {
-            told.hand_on(direction, offset, bytes.len() as u64);
+            return told.hand_on(direction, offset, bytes.len() as u64);
         }
         StreamEvent::Unread { direction, len } => {
-            told.hand_on(direction, told.next[direction.index()], len);
+            return told.hand_on(direction, told.next[direction.index()], len);
         }
-        StreamEvent::Gap { direction, offset, len } => told.hand_on(direction, offset, len),
+        StreamEvent::Gap { direction, offset, len } => {
+            return told.hand_on(direction, offset, len);
+        }
         StreamEvent::HalfClose { direction } => told.ended[direction.index()] = true,
         StreamEvent::Close(_) => told.closed = true,
         StreamEvent::Datagram { .. } | StreamEvent::Anomaly(_) => {}
     }
+    0
 }
 
 impl Followed {
-    fn hand_on(&mut self, direction: Direction, offset: u64, len: u64) {
+    /// Gives the bytes before these that were left out: an urgent one, if any.
+    fn hand_on(&mut self, direction: Direction, offset: u64, len: u64) -> u64 {
         let way = direction.index();
         assert!(!self.ended[way], "after HalfClose");
-        let urgent = offset.checked_sub(self.next[way]);
-        assert!(urgent.is_some_and(|bytes| bytes <= 1), "neither a hole nor a repetition");
+        let left_out = offset.checked_sub(self.next[way]).expect("no repetition");
         assert!(len > 0, "nothing");
         self.next[way] = offset + len;
+        left_out
     }
 }
