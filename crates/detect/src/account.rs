@@ -133,6 +133,7 @@ pub(crate) fn draft(scene: &Scene<'_>, group: &Group<'_, '_>, frame: &Frame<'_>)
         host: group.host,
         clients,
         owners,
+        conversations: Vec::new(),
         finding,
     })
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use tw_model::{Evidence, Finding, Timestamp};
+use tw_model::{Conversation, Evidence, Finding, Timestamp};
 
 use crate::host::HostId;
 use crate::window::Owner;
@@ -15,6 +15,8 @@ pub(crate) struct Draft {
     pub(crate) host: HostId,
     pub(crate) clients: BTreeSet<IpAddr>,
     pub(crate) owners: BTreeSet<Owner>,
+    /// What it is about, where that is a conversation of none of the owners.
+    pub(crate) conversations: Vec<Conversation>,
     /// Last thing that belongs to it.
     pub(crate) last: Timestamp,
 }
@@ -63,6 +65,7 @@ impl Draft {
     fn merge(&mut self, other: Self) {
         self.clients.extend(other.clients);
         self.owners.extend(other.owners);
+        extend_unique(&mut self.conversations, other.conversations, 64);
         self.last = self.last.max(other.last);
         let (old, new) = (&mut self.finding, other.finding);
         if (new.severity, new.verdict) > (old.severity, old.verdict) {

@@ -10,6 +10,7 @@ use tw_model::{
 };
 
 use crate::account::about;
+use crate::conversations::Part;
 use crate::destination::{Contact, Registry};
 use crate::draft::{Draft, merge_evidence};
 use crate::freshness::Level;
@@ -126,6 +127,8 @@ fn incident(scene: &Scene<'_>, id: String, members: &[&Draft]) -> Option<Inciden
     let timeline =
         Timeline { scene, members, owners: &owners, clients: &clients, findings, started, ended }
             .entries();
+    let part = Part { scene, members, owners: &owners, clients: &clients };
+    let (conversations, names) = (part.conversations((started, ended)), part.names());
     let started = timeline.first().map_or(started, |e| started.min(e.timestamp));
     let ended = timeline.last().map_or(ended, |e| ended.max(e.timestamp));
     Some(Incident {
@@ -139,6 +142,8 @@ fn incident(scene: &Scene<'_>, id: String, members: &[&Draft]) -> Option<Inciden
         ended,
         timeline,
         caveats: caveats.into_iter().collect(),
+        conversations,
+        names,
         evidence,
     })
 }

@@ -17,6 +17,7 @@
 
 mod account;
 pub mod audit;
+mod conversations;
 mod destination;
 mod detector;
 mod draft;

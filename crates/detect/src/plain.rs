@@ -109,6 +109,7 @@ impl<'a> Plain<'a> {
             host: self.host,
             clients: BTreeSet::from([self.client]),
             owners: self.owner.into_iter().collect(),
+            conversations: Vec::new(),
             last: self.last,
         }
     }

@@ -18,8 +18,10 @@
 mod atomic;
 mod name;
 pub mod pcapng;
+mod selection;
 mod visible;
 
 pub use atomic::{AtomicFile, prepare_folder};
 pub use name::file_stem;
+pub use selection::Selection;
 pub use visible::visible;

@@ -166,6 +166,39 @@ pub struct Connection {
     pub ended: bool,
 }
 
+/// Who spoke to whom, and when at most: what is needed to find the packets again. One that stands for
+/// several connections between the same ports lasts from the first to the last of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Conversation {
+    /// The two sides, the lower first.
+    pub ends: (Endpoint, Endpoint),
+    /// Transport protocol.
+    pub protocol: Protocol,
+    /// First packet; the earliest time that there is, where it is not known.
+    pub first: Timestamp,
+    /// Last packet, as far as known: a call's connection may go on after it.
+    pub last: Timestamp,
+}
+
+impl Conversation {
+    /// Between these two, in either order.
+    #[must_use]
+    pub fn between(
+        a: Endpoint,
+        b: Endpoint,
+        protocol: Protocol,
+        (first, last): (Timestamp, Timestamp),
+    ) -> Self {
+        Self { ends: (a.min(b), a.max(b)), protocol, first, last }
+    }
+}
+
+impl From<&Connection> for Conversation {
+    fn from(c: &Connection) -> Self {
+        Self::between(c.opener, c.responder, c.protocol, (c.first, c.last))
+    }
+}
+
 impl Connection {
     /// Was payload seen both ways?
     #[must_use]

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
-use crate::{BuildId, Evidence, Timestamp};
+use crate::{BuildId, Conversation, Evidence, Timestamp};
 
 /// Which rule made a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -298,6 +298,12 @@ pub struct Incident {
     pub timeline: Vec<TimelineEntry>,
     /// What weakens any part of it.
     pub caveats: Vec<Caveat>,
+    /// What it was said on, for who wants its packets: sorted, and bounded.
+    #[serde(skip)]
+    pub conversations: Vec<Conversation>,
+    /// Names of what the host contacted in it, for who looks for the answers that gave them.
+    #[serde(skip)]
+    pub names: Vec<String>,
     /// Where it stands in the input.
     #[serde(skip)]
     pub evidence: Vec<Evidence>,

@@ -29,7 +29,8 @@ pub use build::{
     Outcome, Transport,
 };
 pub use connection::{
-    AppProtocol, Connection, ConnectionState, Direction, Exported, FlowId, Opener, Via,
+    AppProtocol, Connection, ConnectionState, Conversation, Direction, Exported, FlowId, Opener,
+    Via,
 };
 pub use container::{ContainerAction, ContainerEvent, DeployKind, Risk};
 pub use download::{HttpExchange, ProxyKind};

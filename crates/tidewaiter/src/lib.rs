@@ -7,6 +7,7 @@
 
 pub mod cli;
 pub mod engine;
+mod files;
 mod live;
 mod pipeline;
 pub mod report;

@@ -13,7 +13,7 @@ use tw_model::{
     Timestamp,
 };
 
-use crate::draft::{Drafts, merge_evidence};
+use crate::draft::{Draft, Drafts, merge_evidence};
 use crate::environment::EnvironmentId;
 use crate::host::HostId;
 use crate::maker::{Maker, Source};
@@ -191,7 +191,8 @@ fn tell(
     }
     merge_evidence(&mut evidence, maker.evidence);
     plain.evidence = &evidence;
-    drafts.add(plain.into_draft(scene));
+    let visits = visits.iter().take(MAX_CONVERSATIONS).map(|visit| visit.connection.into());
+    drafts.add(Draft { conversations: visits.collect(), ..plain.into_draft(scene) });
 }
 
 /// What of the build points to that port.
@@ -235,4 +236,5 @@ fn caveats(c: &Connection) -> BTreeSet<Caveat> {
 const SWARM_PORTS: [u16; 3] = [2377, 4789, 7946];
 const MAX_OPEN: usize = 64;
 const MAX_TOLD: usize = 4;
+const MAX_CONVERSATIONS: usize = 64;
 const MAX_TEXTS: usize = 1_024;

@@ -95,6 +95,7 @@ fn draft(scene: &Scene<'_>, index: usize, maker: &Maker<'_>, named: &NamedHost) 
         host: maker.host,
         clients: BTreeSet::from([maker.client]),
         owners: BTreeSet::from([Owner::Maker(index)]),
+        conversations: Vec::new(),
         last: maker.ended,
     }
 }

@@ -211,14 +211,7 @@ fn draft(
         techniques: [technique].into_iter().chain(deployed).map(str::to_owned).collect(),
         docker_host: trigger.daemon.ip,
         client: Some::<Client>(client(trigger.caller.ip, trigger.caller.port)),
-        destination: Some(FindingDestination {
-            ip: contact.ip,
-            port: Some(contact.port),
-            names: contact.names.clone(),
-            country: None,
-            asn: None,
-            via_proxy: contact.via_proxy.clone(),
-        }),
+        destination: Some(destination(contact)),
         novelty: Some(novelty(scene, contact, trigger)),
         builds,
         caveats: caveats.into_iter().collect(),
@@ -228,9 +221,27 @@ fn draft(
         host: contact.host,
         clients: BTreeSet::from([trigger.caller.ip]),
         owners: trigger.owners.iter().copied().chain(runs).collect(),
+        conversations: contacts
+            .iter()
+            .take(MAX_CONVERSATIONS)
+            .map(|c| c.connection.into())
+            .collect(),
         last: contacts.iter().map(|c| c.connection.last).max().unwrap_or(finding.timestamp),
         finding,
     })
+}
+
+const MAX_CONVERSATIONS: usize = 64;
+
+fn destination(contact: &Contact<'_>) -> FindingDestination {
+    FindingDestination {
+        ip: contact.ip,
+        port: Some(contact.port),
+        names: contact.names.clone(),
+        country: None,
+        asn: None,
+        via_proxy: contact.via_proxy.clone(),
+    }
 }
 
 /// Why the registry is not trusted: the one reason that held.

@@ -89,6 +89,10 @@ pub(crate) struct Replay {
     /// Remember what was seen, as `learn` does
     #[arg(long)]
     pub(crate) learn: bool,
+    /// Also write the packets of each incident to this folder, as INCIDENT.pcapng with comments that
+    /// name the findings. Reads the captures twice
+    #[arg(long, value_name = "DIR")]
+    pub(crate) pcap: Option<PathBuf>,
     /// Exit with status 3 if a finding of this severity or above was made
     #[arg(long, value_name = "SEVERITY", value_parser = severity)]
     pub(crate) fail_on: Option<Severity>,

@@ -54,6 +54,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Ended> {
                 warnings: &read.warnings,
                 until: outcome.span.map_or(Timestamp::EPOCH, |(_, last)| last),
                 elapsed: read.elapsed,
+                files: None,
             };
             lines.push(stats::line(&writer, &run));
             lines.join("\n") + "\n"

@@ -8,7 +8,7 @@ pub(crate) mod common;
 mod dissect;
 mod generate;
 mod learn;
-mod progress;
+pub(crate) mod progress;
 mod replay;
 mod seen;
 

@@ -9,6 +9,7 @@ use tw_store::{How, Memory, Store};
 use super::Ended;
 use super::args::{Format, Replay};
 use super::common::{self, Read};
+use crate::files::{Files, Written};
 use crate::pipeline::{Outcome, Pipeline};
 use crate::report::case::Case;
 use crate::report::{Sources, json, lines, stats, text};
@@ -16,6 +17,7 @@ use crate::settings::SettingsError;
 
 pub(crate) fn run(args: &Replay) -> anyhow::Result<Ended> {
     check(args)?;
+    let files = Files::prepare(args)?;
     let settings = common::settings(&args.place)?;
     let secrets =
         if args.show_secrets && common::to_terminal() { Secrets::Keep } else { Secrets::Redact };
@@ -25,13 +27,13 @@ pub(crate) fn run(args: &Replay) -> anyhow::Result<Ended> {
         let pipeline = Pipeline::new(settings, store, How::Learned, secrets);
         let (mut outcome, read) = replay(args, pipeline)?;
         super::learn::commit(&mut outcome, &read.sources)?;
-        return finish(args, &outcome, &read);
+        return finish(args, &files, &outcome, &read);
     }
     let memory = common::overlay(&args.place, &settings)?;
     let pipeline = Pipeline::new(settings, memory, How::Observed, secrets);
     let (outcome, read) = replay(args, pipeline)?;
     common::warn_of_no_store(&args.place);
-    finish(args, &outcome, &read)
+    finish(args, &files, &outcome, &read)
 }
 
 fn check(args: &Replay) -> Result<(), SettingsError> {
@@ -68,7 +70,25 @@ fn replay<M: Memory>(
     Ok(read)
 }
 
-fn finish<M>(args: &Replay, outcome: &Outcome<M>, read: &Read) -> anyhow::Result<Ended> {
+/// What was found is printed even where a file could not be written.
+fn finish<M>(
+    args: &Replay,
+    files: &Files,
+    outcome: &Outcome<M>,
+    read: &Read,
+) -> anyhow::Result<Ended> {
+    let written = files.write(&read.sources, &outcome.case);
+    print(args, outcome, read, written.as_ref().ok())?;
+    written?;
+    Ok(ended(args, &outcome.case))
+}
+
+fn print<M>(
+    args: &Replay,
+    outcome: &Outcome<M>,
+    read: &Read,
+    written: Option<&Written>,
+) -> anyhow::Result<()> {
     let reading = text::Reading {
         counters: outcome.counters.clone(),
         span: outcome.span,
@@ -76,7 +96,11 @@ fn finish<M>(args: &Replay, outcome: &Outcome<M>, read: &Read) -> anyhow::Result
         warnings: read.warnings.clone(),
     };
     match args.format {
-        Format::Text => common::print(&text::account(&outcome.case, &read.sources, &reading))?,
+        Format::Text => {
+            let mut account = text::account(&outcome.case, &read.sources, &reading);
+            account.push_str(&written.map_or_else(String::new, Written::text));
+            common::print(&account)
+        }
         Format::Json => {
             let writer = json::Writer::new(&read.sources, &args.sensor);
             let mut all = String::new();
@@ -84,15 +108,19 @@ fn finish<M>(args: &Replay, outcome: &Outcome<M>, read: &Read) -> anyhow::Result
                 all.push_str(&line);
                 all.push('\n');
             }
-            all.push_str(&stats::line(&writer, &run_of(args, outcome, read)));
+            all.push_str(&stats::line(&writer, &run_of(args, outcome, read, written)));
             all.push('\n');
-            common::print(&all)?;
+            common::print(&all)
         }
     }
-    Ok(ended(args, &outcome.case))
 }
 
-fn run_of<'a, M>(args: &Replay, outcome: &'a Outcome<M>, read: &'a Read) -> stats::Run<'a> {
+fn run_of<'a, M>(
+    args: &Replay,
+    outcome: &'a Outcome<M>,
+    read: &'a Read,
+    written: Option<&'a Written>,
+) -> stats::Run<'a> {
     stats::Run {
         counters: &outcome.counters,
         detector: &outcome.detector,
@@ -104,6 +132,7 @@ fn run_of<'a, M>(args: &Replay, outcome: &'a Outcome<M>, read: &'a Read) -> stat
         warnings: &read.warnings,
         until: outcome.span.map_or(Timestamp::EPOCH, |(_, last)| last),
         elapsed: read.elapsed,
+        files: written.filter(|written| !written.is_empty()),
     }
 }
 

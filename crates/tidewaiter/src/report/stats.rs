@@ -10,6 +10,7 @@ use tw_model::{Evidence, RecordNumber, Severity, Timestamp};
 use super::json::{About, Writer};
 use super::sources::Sources;
 use crate::engine::Counters;
+use crate::files::Written;
 
 /// What a `stats` line is made of.
 pub(crate) struct Run<'a> {
@@ -25,6 +26,8 @@ pub(crate) struct Run<'a> {
     pub(crate) warnings: &'a [String],
     pub(crate) until: Timestamp,
     pub(crate) elapsed: Duration,
+    /// Files for the case.
+    pub(crate) files: Option<&'a Written>,
 }
 
 #[derive(Serialize)]
@@ -47,6 +50,8 @@ struct Stats<'a> {
     committed_through: Vec<Reached<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     read_through: Vec<Reached<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    files: Option<&'a Written>,
     elapsed_ms: u128,
 }
 
@@ -169,6 +174,7 @@ fn stats<'a>(run: &'a Run<'_>) -> Stats<'a> {
         warnings: run.warnings,
         committed_through,
         read_through,
+        files: run.files,
         elapsed_ms: run.elapsed.as_millis(),
     }
 }

@@ -21,6 +21,7 @@ mod hostile_text;
 mod inference;
 mod keylog;
 mod layering;
+mod packets;
 mod readme;
 mod secrets;
 mod support;
