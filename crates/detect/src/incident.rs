@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use tw_model::{
-    ApiCall, AppProtocol, Build, Caveat, ContainerAction, ContainerEvent, DeployKind, FlowId,
-    Incident, Outcome, Route, Rule, StreamUse, TimelineEntry, Timestamp,
+    ApiCall, AppProtocol, Build, Caveat, ContactTold, ContainerAction, ContainerEvent, DeployKind,
+    FlowId, Happening, Incident, Outcome, Route, Rule, Scope, StreamUse, TimelineEntry, Timestamp,
 };
 
 use crate::account::about;
@@ -198,7 +198,7 @@ impl Timeline<'_, '_> {
                 && self.is_in(call.started)
                 && !self.scene.ledger.containers.contains_key(&call.id);
             if told && self.is_here(held.environment, call.daemon.ip) {
-                let entry = call_entry(call);
+                let entry = call_entry(held);
                 alike.entry(entry.text.clone()).or_default().push(entry);
             }
         }
@@ -232,6 +232,8 @@ impl Timeline<'_, '_> {
             timestamp: d.finding.timestamp,
             reference: d.finding.id.clone(),
             text: d.finding.title.clone(),
+            happening: Happening::Found(d.finding.id.clone()),
+            evidence: d.finding.evidence.first().copied(),
         }));
     }
 
@@ -256,6 +258,8 @@ impl Timeline<'_, '_> {
                     timestamp: action.started,
                     reference: action.id.0.clone(),
                     text: transfer.sentence(),
+                    happening: Happening::Moved(action.id.clone()),
+                    evidence: transfer.evidence.first().copied(),
                 });
             }
         }
@@ -298,7 +302,13 @@ impl Timeline<'_, '_> {
             text = format!("{text}, SHA-256 {}", list(&hashes, 3));
         }
         let reference = finding.unwrap_or_else(|| format!("flow-{}", contact.flow.0));
-        TimelineEntry { timestamp: contact.at, reference, text }
+        TimelineEntry {
+            timestamp: contact.at,
+            reference,
+            text,
+            happening: Happening::Contacted(Box::new(contact_told(contact, urls, hashes))),
+            evidence: contact.sighting.evidence.first().copied(),
+        }
     }
 
     fn containers(&self, entries: &mut Vec<TimelineEntry>) {
@@ -358,17 +368,44 @@ fn ends_of(mut same: Vec<TimelineEntry>) -> Vec<TimelineEntry> {
     };
     first.text.push_str(&format!(", the first of {count} times"));
     last.text.push_str(&format!(", the last of {count} times"));
+    for entry in [&mut first, &mut last] {
+        if let Happening::Called { alike, .. } = &mut entry.happening {
+            *alike = count;
+        }
+    }
     vec![first, last]
 }
 
-fn call_entry(call: &ApiCall) -> TimelineEntry {
+fn contact_told(contact: &Contact<'_>, urls: Vec<String>, sha256: Vec<String>) -> ContactTold {
+    let [sent, received] = contact.connection.payload_bytes;
+    ContactTold {
+        ip: contact.ip,
+        port: contact.port,
+        names: contact.names.iter().take(4).map(|n| printable(&n.name, 100)).collect(),
+        new_to: match contact.freshness.level {
+            Level::Environment => Some(Scope::Environment),
+            Level::Host => Some(Scope::Host),
+            Level::Known | Level::Unknown => None,
+        },
+        known: contact.freshness.level == Level::Known,
+        registry: match contact.registry {
+            Registry::No => None,
+            Registry::Trusted => Some(true),
+            Registry::Unfamiliar => Some(false),
+        },
+        bytes: [received, sent],
+        about: !about(&contact.caveats).is_empty(),
+        last: contact.connection.last,
+        urls,
+        sha256,
+    }
+}
+
+fn call_entry(held: &Held<ApiCall>) -> TimelineEntry {
+    let call = &held.value;
+    let request = format!("{} {}", printable(&call.method, 16), printable(&call.path, 160));
     let status = call.status.map_or_else(String::new, |status| format!(" (answered {status})"));
-    let mut text = format!(
-        "{} called {} {}{status}",
-        call.client.ip,
-        printable(&call.method, 16),
-        printable(&call.path, 160)
-    );
+    let mut text = format!("{} called {request}{status}", call.client.ip);
     if let Some(stream) = &call.stream {
         text.push_str(&carried(stream));
     }
@@ -376,6 +413,13 @@ fn call_entry(call: &ApiCall) -> TimelineEntry {
         timestamp: call.started,
         reference: format!("call-{}-{}", call.id.flow.0, call.id.index),
         text,
+        happening: Happening::Called {
+            client: call.client.ip,
+            request,
+            status: call.status,
+            alike: 0,
+        },
+        evidence: held.evidence.last().copied(),
     }
 }
 
@@ -385,7 +429,13 @@ fn make_entries(maker: &Maker<'_>, entries: &mut Vec<TimelineEntry>) {
     if let Source::Build(held) = maker.source {
         text.push_str(&build_words(&held.value));
     }
-    entries.push(TimelineEntry { timestamp: maker.started, reference: reference.clone(), text });
+    entries.push(TimelineEntry {
+        timestamp: maker.started,
+        reference: reference.clone(),
+        text,
+        happening: Happening::Asked(maker.id.clone()),
+        evidence: maker.evidence.first().copied(),
+    });
     let outcome = match maker.outcome {
         Outcome::Succeeded if maker.is_inferred() => "It ended as if an image had been made",
         Outcome::Succeeded => "An image was made",
@@ -396,7 +446,13 @@ fn make_entries(maker: &Maker<'_>, entries: &mut Vec<TimelineEntry>) {
     };
     let image = maker.image_id.map_or_else(String::new, |id| format!(": {}", printable(id, 80)));
     let text = format!("{outcome}{image} ({})", maker.title());
-    entries.push(TimelineEntry { timestamp: maker.ended.max(maker.started), reference, text });
+    entries.push(TimelineEntry {
+        timestamp: maker.ended.max(maker.started),
+        reference,
+        text,
+        happening: Happening::Ended(maker.id.clone()),
+        evidence: maker.evidence.last().copied(),
+    });
 }
 
 fn build_words(build: &Build) -> String {
@@ -476,5 +532,11 @@ fn container_entry(title: &str, held: &Held<ContainerEvent>) -> TimelineEntry {
         .container_id
         .clone()
         .unwrap_or_else(|| format!("call-{}-{}", event.call.flow.0, event.call.index));
-    TimelineEntry { timestamp: event.started, reference: printable(&reference, 80), text }
+    TimelineEntry {
+        timestamp: event.started,
+        reference: printable(&reference, 80),
+        text,
+        happening: Happening::Acted { call: event.call, title: title.to_owned() },
+        evidence: held.evidence.first().copied(),
+    }
 }

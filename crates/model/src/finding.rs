@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
-use crate::{BuildId, Conversation, Evidence, Timestamp};
+use crate::{BuildId, CallId, Conversation, Evidence, RegistryActionId, Timestamp};
 
 /// Which rule made a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -272,6 +272,73 @@ pub struct TimelineEntry {
     pub reference: String,
     /// For a person.
     pub text: String,
+    /// The same for who words it otherwise.
+    #[serde(skip)]
+    pub happening: Happening,
+    /// Where it stands in the input.
+    #[serde(skip)]
+    pub evidence: Option<Evidence>,
+}
+
+/// What an entry of a timeline tells of. What it only refers to is found among what was judged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Happening {
+    /// A call to the API.
+    Called {
+        /// By whom.
+        client: IpAddr,
+        /// Method and path, made printable.
+        request: String,
+        /// Status of the answer, where seen.
+        status: Option<u16>,
+        /// How many alike there were, where most of them are left out; otherwise 0.
+        alike: usize,
+    },
+    /// A build or another image creation was asked for.
+    Asked(BuildId),
+    /// It ended, or that is the last that was seen of it.
+    Ended(BuildId),
+    /// The host, or a container of it, spoke to somebody.
+    Contacted(Box<ContactTold>),
+    /// An image was pulled or pushed.
+    Moved(RegistryActionId),
+    /// Something was done with a container.
+    Acted {
+        /// What it was done by.
+        call: CallId,
+        /// Which container, made printable.
+        title: String,
+    },
+    /// Somebody connected to what a build opened, or a registry was spoken to by no build: what the
+    /// finding of that id says.
+    Found(String),
+}
+
+/// What is told of a contact.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContactTold {
+    /// Address; absent where a proxy was asked for a name.
+    pub ip: Option<IpAddr>,
+    /// Port.
+    pub port: u16,
+    /// Names for it, made printable.
+    pub names: Vec<String>,
+    /// For whom it was new; absent where it was not.
+    pub new_to: Option<Scope>,
+    /// Was it known?
+    pub known: bool,
+    /// A registry, and one that is listed or known.
+    pub registry: Option<bool>,
+    /// Payload bytes that the host received, and sent.
+    pub bytes: [u64; 2],
+    /// The counts are scaled up from samples.
+    pub about: bool,
+    /// Last packet.
+    pub last: Timestamp,
+    /// What was requested in clear.
+    pub urls: Vec<String>,
+    /// SHA-256 of what was answered, where seen whole.
+    pub sha256: Vec<String>,
 }
 
 /// What belongs together.

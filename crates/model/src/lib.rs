@@ -37,8 +37,8 @@ pub use download::{HttpExchange, ProxyKind};
 pub use endpoint::{Endpoint, MacAddress, NetworkTag, Protocol};
 pub use evidence::{Evidence, RecordNumber, SourceId};
 pub use finding::{
-    Axis, Caveat, Client, DestinationName, Finding, FindingDestination, Incident, NameOrigin,
-    Novelty, Rule, Scope, Severity, TimelineEntry, Verdict,
+    Axis, Caveat, Client, ContactTold, DestinationName, Finding, FindingDestination, Happening,
+    Incident, NameOrigin, Novelty, Rule, Scope, Severity, TimelineEntry, Verdict,
 };
 pub use flow_record::{FlowCounts, FlowRecord, Sampling};
 pub use hash::KeyedHash;
