@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 use tw_model::Severity;
 
+use crate::report::paper::Lang;
+
 /// Finds image builds on Docker hosts that download from a place this environment has never talked to.
 #[derive(Parser, Debug)]
 #[command(name = "tidewaiter", version, max_term_width = 100, propagate_version = true)]
@@ -89,6 +91,13 @@ pub(crate) struct Replay {
     /// Remember what was seen, as `learn` does
     #[arg(long)]
     pub(crate) learn: bool,
+    /// Also write a report to this file: one page in HTML (`.html`) that loads nothing, or Markdown
+    /// (`.md`)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+    /// Language of the report
+    #[arg(long, value_enum, default_value_t = Lang::En, requires = "report")]
+    pub(crate) lang: Lang,
     /// Also write the packets of each incident to this folder, as INCIDENT.pcapng with comments that
     /// name the findings. Reads the captures twice
     #[arg(long, value_name = "DIR")]

@@ -8,7 +8,7 @@ use super::Ended;
 use super::args::{Audit as Args, AuditFormat};
 use super::common;
 use crate::pipeline::Pipeline;
-use crate::report::case::Case;
+use crate::report::case::{Case, Told};
 use crate::report::{audit, json, stats, text};
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<Ended> {
@@ -27,7 +27,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Ended> {
     };
     let (outcome, read) = common::read(&args.captures, &args.reading, pipeline, &mut each)?;
     let findings = outcome.case.by_severity().into_iter().collect();
-    judge(&mut taken, outcome.case);
+    judge(&mut taken, &outcome.case);
     let inventory = taken.finish();
     let printed = match args.format {
         AuditFormat::Csv => audit::csv(&inventory),
@@ -65,25 +65,17 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Ended> {
 }
 
 /// Hands on what the detector judged.
-fn judge(taken: &mut Audit, case: Case) {
-    for told in case.builds {
-        let (environment, evidence) = (told.environment, told.evidence);
-        let build = Box::new(told.body);
-        taken.judged(&Judgement::Build { environment, build, evidence });
+pub(crate) fn judge(taken: &mut Audit, case: &Case) {
+    for Told { environment, evidence, body, .. } in case.builds.iter().cloned() {
+        taken.judged(&Judgement::Build { environment, build: Box::new(body), evidence });
     }
-    for told in case.creations {
-        let (environment, evidence) = (told.environment, told.evidence);
-        let creation = Box::new(told.body);
-        taken.judged(&Judgement::ImageCreation { environment, creation, evidence });
+    for Told { environment, evidence, body, .. } in case.creations.iter().cloned() {
+        taken.judged(&Judgement::ImageCreation { environment, creation: Box::new(body), evidence });
     }
-    for told in case.registries {
-        let (environment, evidence) = (told.environment, told.evidence);
-        let action = Box::new(told.body);
-        taken.judged(&Judgement::Registry { environment, action, evidence });
+    for Told { environment, evidence, body, .. } in case.registries.iter().cloned() {
+        taken.judged(&Judgement::Registry { environment, action: Box::new(body), evidence });
     }
-    for told in case.containers {
-        let (environment, evidence) = (told.environment, told.evidence);
-        let event = Box::new(told.body);
-        taken.judged(&Judgement::Container { environment, event, evidence });
+    for Told { environment, evidence, body, .. } in case.containers.iter().cloned() {
+        taken.judged(&Judgement::Container { environment, event: Box::new(body), evidence });
     }
 }

@@ -16,6 +16,7 @@ use std::process::ExitCode;
 
 pub use args::Args;
 use args::Command;
+pub(crate) use audit::judge;
 
 use crate::settings::SettingsError;
 

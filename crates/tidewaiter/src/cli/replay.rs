@@ -17,23 +17,23 @@ use crate::settings::SettingsError;
 
 pub(crate) fn run(args: &Replay) -> anyhow::Result<Ended> {
     check(args)?;
-    let files = Files::prepare(args)?;
     let settings = common::settings(&args.place)?;
+    let mut files = Files::prepare(args, &settings)?;
     let secrets =
         if args.show_secrets && common::to_terminal() { Secrets::Keep } else { Secrets::Redact };
     if args.learn {
         let dir = common::data_dir(&args.place)?;
         let store = Store::open(&dir, common::options(&settings))?;
         let pipeline = Pipeline::new(settings, store, How::Learned, secrets);
-        let (mut outcome, read) = replay(args, pipeline)?;
+        let (mut outcome, read) = replay(args, &mut files, pipeline)?;
         super::learn::commit(&mut outcome, &read.sources)?;
-        return finish(args, &files, &outcome, &read);
+        return finish(args, files, &outcome, &read);
     }
     let memory = common::overlay(&args.place, &settings)?;
     let pipeline = Pipeline::new(settings, memory, How::Observed, secrets);
-    let (outcome, read) = replay(args, pipeline)?;
+    let (outcome, read) = replay(args, &mut files, pipeline)?;
     common::warn_of_no_store(&args.place);
-    finish(args, &files, &outcome, &read)
+    finish(args, files, &outcome, &read)
 }
 
 fn check(args: &Replay) -> Result<(), SettingsError> {
@@ -44,11 +44,17 @@ fn check(args: &Replay) -> Result<(), SettingsError> {
     if args.show_secrets && (args.format != Format::Text || !common::to_terminal()) {
         return usage("--show-secrets works only with --format text on a terminal");
     }
+    if args.show_secrets && args.report.is_some() {
+        return usage(
+            "--show-secrets shows secrets on the terminal only: leave it out to write a --report",
+        );
+    }
     Ok(())
 }
 
 fn replay<M: Memory>(
     args: &Replay,
+    files: &mut Files,
     mut pipeline: Pipeline<M>,
 ) -> anyhow::Result<(Outcome<M>, Read)> {
     if args.all_events {
@@ -56,6 +62,7 @@ fn replay<M: Memory>(
     }
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     let mut stream = |sources: &Sources, environment: &str, observation: &Observation| {
+        files.observe(observation);
         if !args.all_events {
             return Ok(());
         }
@@ -73,12 +80,18 @@ fn replay<M: Memory>(
 /// What was found is printed even where a file could not be written.
 fn finish<M>(
     args: &Replay,
-    files: &Files,
+    files: Files,
     outcome: &Outcome<M>,
     read: &Read,
 ) -> anyhow::Result<Ended> {
-    let written = files.write(&read.sources, &outcome.case);
-    print(args, outcome, read, written.as_ref().ok())?;
+    let reading = text::Reading {
+        counters: outcome.counters.clone(),
+        span: outcome.span,
+        baseline: !outcome.case.lacks_baseline(),
+        warnings: read.warnings.clone(),
+    };
+    let written = files.write(&read.sources, &outcome.case, &reading);
+    print(args, outcome, read, &reading, written.as_ref().ok())?;
     written?;
     Ok(ended(args, &outcome.case))
 }
@@ -87,17 +100,12 @@ fn print<M>(
     args: &Replay,
     outcome: &Outcome<M>,
     read: &Read,
+    reading: &text::Reading,
     written: Option<&Written>,
 ) -> anyhow::Result<()> {
-    let reading = text::Reading {
-        counters: outcome.counters.clone(),
-        span: outcome.span,
-        baseline: !outcome.case.lacks_baseline(),
-        warnings: read.warnings.clone(),
-    };
     match args.format {
         Format::Text => {
-            let mut account = text::account(&outcome.case, &read.sources, &reading);
+            let mut account = text::account(&outcome.case, &read.sources, reading);
             account.push_str(&written.map_or_else(String::new, Written::text));
             common::print(&account)
         }

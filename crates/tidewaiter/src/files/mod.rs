@@ -1,19 +1,26 @@
 //! Files for the case that `replay` writes besides what it prints.
 
 pub(crate) mod packets;
+mod report;
 
 use std::path::PathBuf;
 
 use serde::Serialize;
+use tw_model::Observation;
 
 use crate::cli::args::Replay;
 use crate::report::Sources;
 use crate::report::case::Case;
+use crate::report::escape::terminal;
+use crate::report::text::Reading;
+use crate::settings::Settings;
 use packets::Packets;
+use report::ReportFile;
 
 /// What was asked for, with a place for each of it that takes files.
 pub(crate) struct Files {
     packets: Option<Packets>,
+    report: Option<ReportFile>,
     captures: Vec<PathBuf>,
 }
 
@@ -21,31 +28,56 @@ pub(crate) struct Files {
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Written {
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) packets: Option<packets::Summary>,
+    packets: Option<packets::Summary>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    report: Option<String>,
 }
 
 impl Written {
     /// For a person, a line each.
     pub(crate) fn text(&self) -> String {
-        self.packets.as_ref().map_or_else(String::new, packets::Summary::text)
+        let mut text = self.packets.as_ref().map_or_else(String::new, packets::Summary::text);
+        if let Some(name) = &self.report {
+            text.push_str(&format!("Report: {}\n", terminal(name)));
+        }
+        text
     }
 
     /// Was nothing asked for?
     pub(crate) const fn is_empty(&self) -> bool {
-        self.packets.is_none()
+        self.packets.is_none() && self.report.is_none()
     }
 }
 
 impl Files {
     /// Finds out, before the work begins, whether all that was asked for can be written.
-    pub(crate) fn prepare(args: &Replay) -> anyhow::Result<Self> {
+    pub(crate) fn prepare(args: &Replay, settings: &Settings) -> anyhow::Result<Self> {
         let packets = args.pcap.as_deref().map(|dir| Packets::prepare(dir, &args.captures));
-        Ok(Self { packets: packets.transpose()?, captures: args.captures.clone() })
+        let report =
+            args.report.as_deref().map(|path| ReportFile::prepare(path, args.lang, settings));
+        Ok(Self {
+            packets: packets.transpose()?,
+            report: report.transpose()?,
+            captures: args.captures.clone(),
+        })
+    }
+
+    /// Takes note of an observation.
+    pub(crate) fn observe(&mut self, observation: &Observation) {
+        if let Some(report) = &mut self.report {
+            report.observe(observation);
+        }
     }
 
     /// Writes it.
-    pub(crate) fn write(&self, sources: &Sources, case: &Case) -> anyhow::Result<Written> {
+    pub(crate) fn write(
+        self,
+        sources: &Sources,
+        case: &Case,
+        reading: &Reading,
+    ) -> anyhow::Result<Written> {
         let packets = self.packets.as_ref().map(|to| to.write(&self.captures, sources, case));
-        Ok(Written { packets: packets.transpose()? })
+        let report = self.report.map(|report| report.write(sources, case, reading));
+        Ok(Written { packets: packets.transpose()?, report: report.transpose()? })
     }
 }

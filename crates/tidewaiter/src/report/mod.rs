@@ -9,6 +9,7 @@ mod id;
 pub(crate) mod json;
 pub(crate) mod lines;
 pub(crate) mod links;
+pub(crate) mod paper;
 mod sources;
 pub(crate) mod stats;
 pub(crate) mod text;

@@ -181,7 +181,7 @@ fn bytes(count: u64) -> String {
 }
 
 /// `1,234,567`.
-fn thousands(number: u64) -> String {
+pub(crate) fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::new();
     for (i, digit) in digits.chars().enumerate() {
