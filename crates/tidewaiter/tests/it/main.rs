@@ -23,6 +23,7 @@ mod keylog;
 mod layering;
 mod packets;
 mod readme;
+mod report;
 mod secrets;
 mod support;
 mod truth;

@@ -201,14 +201,14 @@ impl Axis {
             let middles: &[f64] =
                 if part.width > 420.0 { &[0.0, 0.25, 0.5, 0.75, 1.0] } else { &[0.0, 1.0] };
             for share in middles {
-                let x = share.mul_add(part.width, part.x);
+                let x = share.mul_add(part.width, part.x).clamp(LEFT, WIDTH - 76.0);
                 if x < until {
                     continue;
                 }
                 let nanos = part.from.saturating_add((part.length() * share) as i64);
                 let clock = Timestamp::from_nanos(nanos).to_string();
                 let clock = clock.get(11..21).unwrap_or("").to_owned();
-                ticks.push(Tick { x: x.clamp(LEFT, WIDTH - 76.0), label: Flat(clock) });
+                ticks.push(Tick { x, label: Flat(clock) });
                 until = x + 76.0;
             }
         }

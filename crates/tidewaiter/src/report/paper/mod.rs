@@ -108,8 +108,9 @@ impl Page {
         let incidents = case.incidents_by_weight();
         let mut sections = vec![summary(made_of, &incidents)];
         sections.extend(exposure::actions(made_of, &incidents));
+        let told = accounts(&incidents).count();
         for (index, incident) in incidents.iter().take(MAX_INCIDENTS).enumerate() {
-            sections.extend(incident::sections(made_of, incident, index < MAX_ACCOUNTS));
+            sections.extend(incident::sections(made_of, incident, index < told));
         }
         sections.extend(more(lang, incidents.get(MAX_INCIDENTS..).unwrap_or_default()));
         sections.extend(exposure::inventory(made_of));
@@ -222,10 +223,19 @@ fn summary(made_of: &Ingredients<'_>, incidents: &[&tw_model::Incident]) -> Sect
             ("severity", word.into()),
         ],
     )));
-    for incident in incidents.iter().take(MAX_ACCOUNTS) {
+    for incident in accounts(incidents) {
         section.blocks.push(Block::Lead(incident::account(lang, case, incident)));
     }
     section
+}
+
+/// Incidents that the summary tells of: the worst, and others of some weight.
+fn accounts<'a>(
+    incidents: &'a [&'a tw_model::Incident],
+) -> impl Iterator<Item = &'a tw_model::Incident> {
+    let worst = incidents.first().map(|incident| incident.severity);
+    let grave = move |severity| severity >= Severity::Medium || Some(severity) == worst;
+    incidents.iter().copied().take_while(move |i| grave(i.severity)).take(MAX_ACCOUNTS)
 }
 
 fn more(lang: Lang, incidents: &[&tw_model::Incident]) -> Option<Section> {
