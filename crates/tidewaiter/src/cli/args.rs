@@ -73,6 +73,9 @@ pub(crate) enum Format {
 }
 
 #[derive(clap::Args, Debug)]
+#[command(
+    after_help = "Examples:\n  tidewaiter replay case.pcap\n  tidewaiter replay captures/ --data-dir /var/lib/tidewaiter --format json\n  tidewaiter replay case.pcap --report case.html --pcap packets --extract objects\n  zcat case.pcap.gz | tidewaiter replay - --fail-on high"
+)]
 pub(crate) struct Replay {
     /// Captures: pcap or pcapng, also compressed (gzip, zstd, xz, bzip2); folders; `-` for standard input.
     /// Several are read as one, in time order
@@ -102,6 +105,11 @@ pub(crate) struct Replay {
     /// name the findings. Reads the captures twice
     #[arg(long, value_name = "DIR")]
     pub(crate) pcap: Option<PathBuf>,
+    /// Also write what the incidents' conversations carried in clear to this folder: Dockerfiles, contexts,
+    /// downloads, layers, each named by its SHA-256, with a manifest. They may be malicious, and hold
+    /// secrets. Reads the captures twice
+    #[arg(long, value_name = "DIR")]
+    pub(crate) extract: Option<PathBuf>,
     /// Exit with status 3 if a finding of this severity or above was made
     #[arg(long, value_name = "SEVERITY", value_parser = severity)]
     pub(crate) fail_on: Option<Severity>,
@@ -114,6 +122,9 @@ pub(crate) struct Replay {
 }
 
 #[derive(clap::Args, Debug)]
+#[command(
+    after_help = "Examples:\n  tidewaiter learn ordinary.pcap\n  tidewaiter learn week/ --review known.txt        # then edit, and: tidewaiter seen import known.txt"
+)]
 pub(crate) struct Learn {
     /// Captures of ordinary traffic, as for `replay`
     #[arg(required = true, value_name = "CAPTURE")]
@@ -139,6 +150,9 @@ pub(crate) enum AuditFormat {
 }
 
 #[derive(clap::Args, Debug)]
+#[command(
+    after_help = "Examples:\n  tidewaiter audit office.pcap\n  tidewaiter audit captures/ --format csv > exposure.csv"
+)]
 pub(crate) struct Audit {
     /// Captures, as for `replay`
     #[arg(required = true, value_name = "CAPTURE")]
@@ -153,6 +167,9 @@ pub(crate) struct Audit {
 }
 
 #[derive(clap::Args, Debug)]
+#[command(
+    after_help = "Examples:\n  tidewaiter collector --listen 0.0.0.0:2055\n  tidewaiter collector --config /etc/tidewaiter.toml --format json"
+)]
 pub(crate) struct Collector {
     /// UDP address to take export datagrams on: `0.0.0.0:2055`, `[::]:2055`, or a port of all addresses.
     /// May be given several times [default: 2055, 4739 and 9995]
@@ -175,6 +192,9 @@ pub(crate) struct Collector {
 }
 
 #[derive(clap::Args, Debug)]
+#[command(
+    after_help = "Examples:\n  tidewaiter dissect case.pcap | head\n  tidewaiter dissect case.pcap --keylog keys.txt | grep api_call"
+)]
 pub(crate) struct Dissect {
     /// The capture
     #[arg(value_name = "CAPTURE")]
@@ -187,6 +207,9 @@ pub(crate) struct Dissect {
 }
 
 #[derive(clap::Args, Debug)]
+#[command(
+    after_help = "Examples:\n  tidewaiter seen stats\n  tidewaiter seen query cdn.example\n  tidewaiter seen accept 198.51.100.7\n  tidewaiter seen list --axis caller --host 10.10.1.5\n  tidewaiter seen export --csv > known.csv"
+)]
 pub(crate) struct Seen {
     #[command(flatten)]
     pub(crate) place: Place,
@@ -255,12 +278,16 @@ pub(crate) struct Filter {
 }
 
 #[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:\n  tidewaiter check-config /etc/tidewaiter.toml")]
 pub(crate) struct CheckConfig {
     /// The file
     pub(crate) file: PathBuf,
 }
 
 #[derive(clap::Args, Debug)]
+#[command(
+    after_help = "Examples:\n  tidewaiter completions bash > ~/.local/share/bash-completion/completions/tidewaiter\n  tidewaiter completions zsh > ~/.zfunc/_tidewaiter"
+)]
 pub(crate) struct Completions {
     /// For which shell
     #[arg(value_enum)]

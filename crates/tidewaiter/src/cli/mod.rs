@@ -69,7 +69,8 @@ fn log(verbose: u8) {
     };
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
-    let colour = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let colour = std::io::IsTerminal::is_terminal(&std::io::stderr())
+        && is_colour_wanted(std::env::var_os("NO_COLOR").as_deref());
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -77,4 +78,21 @@ fn log(verbose: u8) {
         .with_target(false)
         .without_time()
         .try_init();
+}
+
+/// <https://no-color.org>: not where it is set to anything. The standard output keeps to it by itself.
+fn is_colour_wanted(no_color: Option<&std::ffi::OsStr>) -> bool {
+    no_color.is_none_or(std::ffi::OsStr::is_empty)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_colour_wanted;
+
+    #[test]
+    fn no_color_is_kept_to() {
+        assert!(is_colour_wanted(None));
+        assert!(is_colour_wanted(Some("".as_ref())));
+        assert!(!is_colour_wanted(Some("1".as_ref())));
+    }
 }

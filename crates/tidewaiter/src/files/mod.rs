@@ -1,5 +1,6 @@
 //! Files for the case that `replay` writes besides what it prints.
 
+mod extract;
 pub(crate) mod packets;
 mod report;
 
@@ -14,12 +15,14 @@ use crate::report::case::Case;
 use crate::report::escape::terminal;
 use crate::report::text::Reading;
 use crate::settings::Settings;
+use extract::Extract;
 use packets::Packets;
 use report::ReportFile;
 
 /// What was asked for, with a place for each of it that takes files.
 pub(crate) struct Files {
     packets: Option<Packets>,
+    extract: Option<Extract>,
     report: Option<ReportFile>,
     captures: Vec<PathBuf>,
 }
@@ -30,6 +33,8 @@ pub(crate) struct Written {
     #[serde(skip_serializing_if = "Option::is_none")]
     packets: Option<packets::Summary>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    objects: Option<extract::Summary>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     report: Option<String>,
 }
 
@@ -37,6 +42,7 @@ impl Written {
     /// For a person, a line each.
     pub(crate) fn text(&self) -> String {
         let mut text = self.packets.as_ref().map_or_else(String::new, packets::Summary::text);
+        text.push_str(&self.objects.as_ref().map_or_else(String::new, extract::Summary::text));
         if let Some(name) = &self.report {
             text.push_str(&format!("Report: {}\n", terminal(name)));
         }
@@ -45,7 +51,7 @@ impl Written {
 
     /// Was nothing asked for?
     pub(crate) const fn is_empty(&self) -> bool {
-        self.packets.is_none() && self.report.is_none()
+        self.packets.is_none() && self.objects.is_none() && self.report.is_none()
     }
 }
 
@@ -53,10 +59,12 @@ impl Files {
     /// Finds out, before the work begins, whether all that was asked for can be written.
     pub(crate) fn prepare(args: &Replay, settings: &Settings) -> anyhow::Result<Self> {
         let packets = args.pcap.as_deref().map(|dir| Packets::prepare(dir, &args.captures));
+        let extract = args.extract.as_deref().map(|dir| Extract::prepare(dir, &args.captures));
         let report =
             args.report.as_deref().map(|path| ReportFile::prepare(path, args.lang, settings));
         Ok(Self {
             packets: packets.transpose()?,
+            extract: extract.transpose()?,
             report: report.transpose()?,
             captures: args.captures.clone(),
         })
@@ -77,7 +85,12 @@ impl Files {
         reading: &Reading,
     ) -> anyhow::Result<Written> {
         let packets = self.packets.as_ref().map(|to| to.write(&self.captures, sources, case));
+        let objects = self.extract.as_ref().map(|to| to.write(&self.captures, sources, case));
         let report = self.report.map(|report| report.write(sources, case, reading));
-        Ok(Written { packets: packets.transpose()?, report: report.transpose()? })
+        Ok(Written {
+            packets: packets.transpose()?,
+            objects: objects.transpose()?,
+            report: report.transpose()?,
+        })
     }
 }

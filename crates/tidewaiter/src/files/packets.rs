@@ -49,14 +49,7 @@ pub(crate) struct Summary {
 impl Packets {
     /// Makes sure, before the work begins, that it can be done.
     pub(crate) fn prepare(folder: &Path, captures: &[PathBuf]) -> anyhow::Result<Self> {
-        let once = captures.iter().find(|path| !can_be_read_again(path));
-        if let Some(path) = once {
-            let name = path.display();
-            return Err(SettingsError::Usage(format!(
-                "--pcap reads the captures twice, and {name} can be read only once: write it to a file first"
-            ))
-            .into());
-        }
+        can_be_read_twice("--pcap", captures)?;
         prepare_folder(folder)
             .with_context(|| format!("cannot write to the folder {}", folder.display()))?;
         let same = |path: &PathBuf| match (path.canonicalize(), folder.canonicalize()) {
@@ -130,6 +123,15 @@ impl Summary {
 
 fn count(number: u64, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+/// Whoever reads the captures twice asks first whether that can be done.
+pub(super) fn can_be_read_twice(option: &str, captures: &[PathBuf]) -> Result<(), SettingsError> {
+    let Some(once) = captures.iter().find(|path| !can_be_read_again(path)) else { return Ok(()) };
+    let name = once.display();
+    Err(SettingsError::Usage(format!(
+        "{option} reads the captures twice, and {name} can be read only once: write it to a file first"
+    )))
 }
 
 /// Standard input and pipes cannot. What is not there is told of by who opens it.

@@ -8,11 +8,13 @@ mod bad_input;
 mod captures;
 mod collecting;
 mod collector;
+mod comfort;
 mod commands;
 mod determinism;
 mod evasion;
 #[cfg(feature = "exporters")]
 mod exporters;
+mod extract;
 mod floods;
 mod flows;
 mod golden;
