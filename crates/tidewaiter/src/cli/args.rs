@@ -110,6 +110,10 @@ pub(crate) struct Replay {
     /// secrets. Reads the captures twice
     #[arg(long, value_name = "DIR")]
     pub(crate) extract: Option<PathBuf>,
+    /// Put the extracted files into objects.zip (AES-256) instead
+    #[arg(long, value_name = "PASSWORD", num_args = 0..=1, default_missing_value = "infected")]
+    #[arg(requires = "extract", require_equals = true)]
+    pub(crate) extract_archive: Option<String>,
     /// Exit with status 3 if a finding of this severity or above was made
     #[arg(long, value_name = "SEVERITY", value_parser = severity)]
     pub(crate) fail_on: Option<Severity>,

@@ -37,6 +37,8 @@ const MANIFEST: &str = "manifest.json";
 /// A folder that takes the files.
 pub(crate) struct Extract {
     folder: PathBuf,
+    /// Of the archive, where one is wanted.
+    password: Option<String>,
 }
 
 /// What was written.
@@ -87,11 +89,15 @@ struct Entry {
 
 impl Extract {
     /// Makes sure, before the work begins, that it can be done.
-    pub(crate) fn prepare(folder: &Path, captures: &[PathBuf]) -> anyhow::Result<Self> {
+    pub(crate) fn prepare(
+        folder: &Path,
+        captures: &[PathBuf],
+        password: Option<&str>,
+    ) -> anyhow::Result<Self> {
         super::packets::can_be_read_twice("--extract", captures)?;
         prepare_folder(folder)
             .with_context(|| format!("cannot write to the folder {}", folder.display()))?;
-        Ok(Self { folder: folder.to_owned() })
+        Ok(Self { folder: folder.to_owned(), password: password.map(str::to_owned) })
     }
 
     /// Reads the captures again and writes the files.
@@ -116,7 +122,7 @@ impl Extract {
         if !incidents.is_empty() {
             run.read(captures)?;
         }
-        run.finish()
+        run.finish(self.password.as_deref())
     }
 }
 
@@ -460,7 +466,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn finish(mut self) -> anyhow::Result<Summary> {
+    fn finish(mut self, password: Option<&str>) -> anyhow::Result<Summary> {
         let mut left: Vec<Key> = self.open.keys().copied().collect();
         left.sort_unstable();
         for key in left {
@@ -475,6 +481,11 @@ impl Run<'_> {
         let cannot = || format!("cannot write {}", path.display());
         let mut file = AtomicFile::create(&path).with_context(cannot)?;
         file.write_all(text.as_bytes()).and_then(|()| file.commit()).with_context(cannot)?;
+        if let Some(password) = password {
+            let names: BTreeSet<&String> = self.entries.iter().map(|entry| &entry.file).collect();
+            let names: Vec<String> = names.into_iter().cloned().collect();
+            super::archive::write(self.folder, &names, password)?;
+        }
         Ok(summary)
     }
 }

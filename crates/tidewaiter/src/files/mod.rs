@@ -1,5 +1,6 @@
 //! Files for the case that `replay` writes besides what it prints.
 
+mod archive;
 mod extract;
 pub(crate) mod packets;
 mod report;
@@ -59,7 +60,10 @@ impl Files {
     /// Finds out, before the work begins, whether all that was asked for can be written.
     pub(crate) fn prepare(args: &Replay, settings: &Settings) -> anyhow::Result<Self> {
         let packets = args.pcap.as_deref().map(|dir| Packets::prepare(dir, &args.captures));
-        let extract = args.extract.as_deref().map(|dir| Extract::prepare(dir, &args.captures));
+        let extract = args
+            .extract
+            .as_deref()
+            .map(|dir| Extract::prepare(dir, &args.captures, args.extract_archive.as_deref()));
         let report =
             args.report.as_deref().map(|path| ReportFile::prepare(path, args.lang, settings));
         Ok(Self {

@@ -168,3 +168,33 @@ fn where_nothing_was_found_the_manifest_is_empty() {
     assert_eq!(stats["objects"], 0);
     lab.run("replay", ["--extract", "x", "-"]).failed(2, &["--extract", "twice"]);
 }
+
+#[test]
+fn on_request_they_are_in_an_archive_with_a_password_and_nowhere_else() {
+    let lab = Lab::learned();
+    let capture = testdata("scenarios/full-chain.pcap");
+    let folder = lab.path("objects");
+    let path = folder.display().to_string();
+    lab.run("replay", ["--extract", &path, "--extract-archive", &capture.display().to_string()])
+        .succeeded();
+    let left: BTreeSet<String> = fs::read_dir(&folder)
+        .expect("a folder")
+        .map(|e| e.expect("an entry").file_name().to_string_lossy().into_owned())
+        .collect();
+    assert_eq!(
+        left.iter().map(String::as_str).collect::<Vec<_>>(),
+        ["manifest.json", "objects.zip"]
+    );
+    let file = fs::File::open(folder.join("objects.zip")).expect("written");
+    let mut archive = zip::ZipArchive::new(file).expect("an archive");
+    assert!(archive.len() >= 3);
+    for index in 0..archive.len() {
+        assert!(archive.by_index_decrypt(index, b"wrong").is_err(), "{index}");
+        let mut entry = archive.by_index_decrypt(index, b"infected").expect("the password");
+        let mut content = Vec::new();
+        std::io::Read::read_to_end(&mut entry, &mut content).expect("readable");
+        assert_eq!(entry.name().expect("UTF-8"), format!("{}.bin", hash(&content)));
+    }
+    let alone = lab.run("replay", ["--extract-archive", &capture.display().to_string()]);
+    assert_eq!(alone.status, Some(2), "{}", alone.stderr);
+}
