@@ -14,13 +14,12 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tw_capture::Inputs;
 use tw_evidence::{AtomicFile, Selection, prepare_folder};
-use tw_model::{
-    Direction, Endpoint, Evidence, FlowId, Incident, RecordNumber, Secrets, redact_url,
-};
+use tw_model::{Direction, Endpoint, Evidence, FlowId, Incident, Secrets, redact_url};
 use tw_proto::{BodyEnd, Event, HttpEvent, HttpEventKind, Reader};
 use tw_stream::{Flow, StreamEvent, Table};
 use tw_wire::{Decoded, Decoder};
 
+use super::manifest::{Entry, frame_of, hex, mime_type};
 use crate::cli::progress::Progress;
 use crate::report::Sources;
 use crate::report::case::Case;
@@ -60,31 +59,6 @@ impl Summary {
             "Objects: {objects}, {bytes} bytes ({truncated} not whole, {left_out} left out); they may be malicious\n"
         )
     }
-}
-
-/// What the manifest says of an object.
-#[derive(Serialize)]
-struct Entry {
-    file: String,
-    sha256: String,
-    kind: &'static str,
-    bytes: u64,
-    /// Was all of it seen and written?
-    whole: bool,
-    mime_type: String,
-    incidents: BTreeSet<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    client: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    server: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    url: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    source: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    first_frame: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    last_frame: Option<u64>,
 }
 
 impl Extract {
@@ -488,26 +462,4 @@ impl Run<'_> {
         }
         Ok(summary)
     }
-}
-
-fn frame_of(place: &Evidence) -> Option<u64> {
-    match place.record {
-        RecordNumber::Frame(number) => Some(number),
-        RecordNumber::Record(_) => None,
-    }
-}
-
-/// By content, never by what the server said.
-fn mime_type(head: &[u8]) -> String {
-    let known = infer::get(head).map(|kind| kind.mime_type());
-    let text = || match std::str::from_utf8(head) {
-        Err(error) if error.error_len().is_some() => "application/octet-stream",
-        _ if head.contains(&0) => "application/octet-stream",
-        _ => "text/plain",
-    };
-    known.unwrap_or_else(text).to_owned()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

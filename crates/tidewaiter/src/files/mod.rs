@@ -2,6 +2,7 @@
 
 mod archive;
 mod extract;
+mod manifest;
 pub(crate) mod packets;
 mod report;
 

@@ -112,6 +112,21 @@ fn secrets_are_not_printed() {
         assert_free_of_secrets("standard error", run.stderr.as_bytes());
     }
     assert_folder_is_free_of_secrets(&lab.data_dir());
+    for name in ["case.html", "case.md"] {
+        let path = lab.path(name);
+        let objects = lab.path("objects");
+        let all = [
+            "--report".as_ref(),
+            path.as_os_str(),
+            "--extract".as_ref(),
+            objects.as_os_str(),
+            file.as_os_str(),
+        ];
+        lab.run("replay", all).succeeded();
+        assert_free_of_secrets(name, &std::fs::read(&path).expect("written"));
+        let manifest = std::fs::read(objects.join("manifest.json")).expect("written");
+        assert_free_of_secrets("the manifest", &manifest);
+    }
 }
 
 #[test]

@@ -59,6 +59,7 @@ pub(super) struct Bar {
     pub(super) text_x: f64,
     pub(super) text_y: f64,
     pub(super) at_end: bool,
+    pub(super) inside: bool,
     pub(super) label: Flat,
     pub(super) bad: bool,
 }
@@ -78,15 +79,18 @@ pub(super) fn draw(lang: Lang, title: &Text, lanes: Vec<Lane>) -> Drawing {
         let mut rows: Vec<f64> = Vec::new();
         let mut bars = Vec::new();
         for mark in lane.marks {
-            let (x, end) = (axis.x(mark.from), axis.x(mark.to));
-            let width = (end - x).max(4.0);
+            let (x, end) = (tenths(axis.x(mark.from)), axis.x(mark.to));
+            let width = tenths((end - x).max(4.0));
             let label = shortened(&mark.label);
             let extent = letters(&label);
             let at_end = x + width + 6.0 + extent > WIDTH - RIGHT;
-            let (from, to) = if at_end {
-                ((x - 6.0 - extent).max(LEFT), x + width)
-            } else {
-                (x, x + width + 6.0 + extent)
+            // Neither behind nor before it: on it.
+            let inside = at_end && x - 6.0 - extent < LEFT;
+            let at_end = at_end && !inside;
+            let (from, to) = match (at_end, inside) {
+                (true, _) => (x - 6.0 - extent, x + width),
+                (false, true) => (x, x + width.max(extent + 12.0)),
+                (false, false) => (x, x + width + 6.0 + extent),
             };
             let free = rows.iter().position(|taken| *taken + 6.0 < from);
             let row = free.unwrap_or(rows.len());
@@ -104,9 +108,14 @@ pub(super) fn draw(lang: Lang, title: &Text, lanes: Vec<Lane>) -> Drawing {
                 x,
                 y: top + 4.0,
                 width,
-                text_x: if at_end { x - 6.0 } else { x + width + 6.0 },
+                text_x: match (at_end, inside) {
+                    (true, _) => tenths(x - 6.0),
+                    (false, true) => tenths(x + 6.0),
+                    (false, false) => tenths(x + width + 6.0),
+                },
                 text_y: top + 15.0,
                 at_end,
+                inside,
                 label: Flat(label),
                 bad: mark.bad,
             });
@@ -201,7 +210,7 @@ impl Axis {
             let middles: &[f64] =
                 if part.width > 420.0 { &[0.0, 0.25, 0.5, 0.75, 1.0] } else { &[0.0, 1.0] };
             for share in middles {
-                let x = share.mul_add(part.width, part.x).clamp(LEFT, WIDTH - 76.0);
+                let x = tenths(share.mul_add(part.width, part.x).clamp(LEFT, WIDTH - 76.0));
                 if x < until {
                     continue;
                 }
@@ -222,7 +231,7 @@ impl Axis {
                 let seconds = part.to.saturating_sub(part.from) / 1_000_000_000;
                 let seconds = u64::try_from(seconds).unwrap_or(0);
                 let label = lang.say("drawing.pause", &[("seconds", seconds.into())]);
-                Tick { x: part.x + PAUSE / 2.0, label: label.flat() }
+                Tick { x: tenths(part.x + PAUSE / 2.0), label: label.flat() }
             })
             .collect()
     }
@@ -232,6 +241,11 @@ impl Part {
     fn length(&self) -> f64 {
         self.to.saturating_sub(self.from).max(1) as f64
     }
+}
+
+/// What is finer than that nobody sees.
+fn tenths(x: f64) -> f64 {
+    (x * 10.0).round() / 10.0
 }
 
 fn shortened(text: &str) -> String {

@@ -1,8 +1,8 @@
 //! Timeline entries and findings in the report's words.
 
 use tw_model::{
-    ContactTold, ContainerAction, ContainerEvent, Finding, Happening, Incident, RegistryVerb, Risk,
-    Scope, TimelineEntry,
+    Build, ContactTold, ContainerAction, ContainerEvent, Finding, Frontend, Happening, Incident,
+    Outcome, RegistryVerb, Risk, Scope, TimelineEntry,
 };
 
 use super::words::{Arg, Lang, Text};
@@ -29,6 +29,9 @@ pub(super) fn told(lang: Lang, case: &Case, entry: &TimelineEntry) -> Text {
         Happening::Asked(id) => {
             if let Some(build) = case.builds.iter().find(|told| told.body.id == *id) {
                 let client = ("client", build.body.client.into());
+                if build.body.frontend == Frontend::Inferred {
+                    return lang.say("time.asked.inferred", &[client]);
+                }
                 return lang.say("time.asked", &[client, ("image", image(lang, &build.body.tags))]);
             }
             match case.creations.iter().find(|told| told.body.id == *id) {
@@ -42,8 +45,12 @@ pub(super) fn told(lang: Lang, case: &Case, entry: &TimelineEntry) -> Text {
             }
         }
         Happening::Ended(id) => {
-            let build = case.builds.iter().find(|told| told.body.id == *id);
-            let build = build.map(|told| (&told.body.tags, told.body.outcome));
+            let build = case.builds.iter().map(|told| &told.body).find(|build| build.id == *id);
+            if let Some(build) = build.filter(|build| build.frontend == Frontend::Inferred) {
+                let outcome = ("outcome", outcome(lang, build).into());
+                return lang.say("time.ended.inferred", &[outcome]);
+            }
+            let build = build.map(|build| (&build.tags, build.outcome));
             let made = case.creations.iter().find(|told| told.body.id == *id);
             let made = made.map(|told| (&told.body.tags, told.body.outcome));
             let Some((tags, outcome)) = build.or(made) else { return Text::of_plain(&entry.text) };
@@ -144,6 +151,14 @@ pub(super) fn risks(lang: Lang, risks: &[Risk]) -> Text {
     text
 }
 
+/// How a build ended. Of one that was inferred nobody has said so.
+pub(super) fn outcome(lang: Lang, build: &Build) -> Text {
+    match (build.frontend, build.outcome) {
+        (Frontend::Inferred, Outcome::Succeeded) => lang.word("outcome.inferred"),
+        _ => lang.of("outcome", &name(&build.outcome)),
+    }
+}
+
 /// Names of an image, or that it has none.
 pub(super) fn image(lang: Lang, tags: &[String]) -> Arg {
     match tags {
@@ -206,7 +221,7 @@ pub(super) fn destination(finding: &Finding) -> String {
     }
 }
 
-fn novelty(lang: Lang, finding: &Finding) -> Text {
+pub(super) fn novelty(lang: Lang, finding: &Finding) -> Text {
     match &finding.novelty {
         Some(novelty) if novelty.axes.is_empty() => lang.word("standing.unknown"),
         Some(novelty) if novelty.scope == Scope::Host => lang.word("standing.host"),

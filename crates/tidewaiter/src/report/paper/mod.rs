@@ -10,6 +10,7 @@ mod exposure;
 mod happening;
 mod incident;
 mod steps;
+mod tables;
 mod words;
 
 use askama::Template;

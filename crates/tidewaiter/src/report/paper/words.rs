@@ -353,6 +353,7 @@ mod tests {
             include_str!("exposure.rs"),
             include_str!("drawing.rs"),
             include_str!("happening.rs"),
+            include_str!("tables.rs"),
         ];
         let all = sources.join("\n");
         let mut asked = 0;
