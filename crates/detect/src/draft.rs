@@ -8,6 +8,9 @@ use tw_model::{Conversation, Evidence, Finding, Timestamp};
 use crate::host::HostId;
 use crate::window::Owner;
 
+/// Conversations of one draft that are of none of its owners.
+pub(crate) const MAX_CONVERSATIONS: usize = 64;
+
 /// A finding with what links it to others.
 #[derive(Clone, Debug)]
 pub(crate) struct Draft {
@@ -65,7 +68,7 @@ impl Draft {
     fn merge(&mut self, other: Self) {
         self.clients.extend(other.clients);
         self.owners.extend(other.owners);
-        extend_unique(&mut self.conversations, other.conversations, 64);
+        extend_unique(&mut self.conversations, other.conversations, MAX_CONVERSATIONS);
         self.last = self.last.max(other.last);
         let (old, new) = (&mut self.finding, other.finding);
         if (new.severity, new.verdict) > (old.severity, old.verdict) {

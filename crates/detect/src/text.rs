@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use sha2::{Digest, Sha256};
-use tw_model::Timestamp;
+use tw_model::{Timestamp, is_hidden};
 
 /// Wire data for a sentence: control, bidirectional and invisible characters become U+FFFD, and
 /// what is longer than `max_chars` ends in an ellipsis.
@@ -14,14 +14,9 @@ pub(crate) fn printable(text: &str, max_chars: usize) -> String {
             out.push('…');
             break;
         }
-        out.push(if is_unsafe(c) { '\u{fffd}' } else { c });
+        out.push(if is_hidden(c) { '\u{fffd}' } else { c });
     }
     out
-}
-
-fn is_unsafe(c: char) -> bool {
-    c.is_control()
-        || matches!(u32::from(c), 0x200b..=0x200f | 0x2028..=0x202e | 0x2060..=0x206f | 0xfeff | 0xe000..=0xf8ff)
 }
 
 /// At most `max_chars` characters of it, unmarked: for what is kept, not shown.

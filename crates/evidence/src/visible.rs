@@ -1,5 +1,7 @@
 //! Text from the network, made harmless.
 
+use tw_model::is_hidden;
+
 /// The text with everything in it that steers a terminal or turns the direction of writing shown as
 /// `\u{…}`: controls, bidirectional marks and other characters that have no shape of their own. Line
 /// feeds and tabs are controls too.
@@ -14,27 +16,6 @@ pub fn visible(text: &str) -> String {
         }
     }
     shown
-}
-
-/// Controls, and Unicode's format characters (general category Cf) with the separators that break
-/// lines; of the language tags and variation selectors all.
-fn is_hidden(c: char) -> bool {
-    c.is_control()
-        || matches!(
-            c,
-            '\u{ad}'
-                | '\u{61c}'
-                | '\u{180b}'..='\u{180f}'
-                | '\u{200b}'..='\u{200f}'
-                | '\u{2028}'..='\u{202e}'
-                | '\u{2060}'..='\u{206f}'
-                | '\u{fe00}'..='\u{fe0f}'
-                | '\u{feff}'
-                | '\u{fff9}'..='\u{fffb}'
-                | '\u{1bca0}'..='\u{1bca3}'
-                | '\u{1d173}'..='\u{1d17a}'
-                | '\u{e0000}'..='\u{e0fff}'
-        )
 }
 
 #[cfg(test)]

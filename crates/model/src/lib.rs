@@ -15,6 +15,7 @@ mod evidence;
 mod finding;
 mod flow_record;
 mod hash;
+mod hidden;
 mod inet;
 mod names;
 mod observation;
@@ -42,6 +43,7 @@ pub use finding::{
 };
 pub use flow_record::{FlowCounts, FlowRecord, Sampling};
 pub use hash::KeyedHash;
+pub use hidden::is_hidden;
 pub use inet::inet_aton;
 pub use names::{ClientAuth, ClientCertificate, NameAnswer, TlsHello};
 pub use observation::{Anomaly, AnomalyKind, Observation, ObservationBody};

@@ -13,7 +13,7 @@ use tw_model::{
     Timestamp,
 };
 
-use crate::draft::{Draft, Drafts, merge_evidence};
+use crate::draft::{Draft, Drafts, MAX_CONVERSATIONS, merge_evidence};
 use crate::environment::EnvironmentId;
 use crate::host::HostId;
 use crate::maker::{Maker, Source};
@@ -236,5 +236,4 @@ fn caveats(c: &Connection) -> BTreeSet<Caveat> {
 const SWARM_PORTS: [u16; 3] = [2377, 4789, 7946];
 const MAX_OPEN: usize = 64;
 const MAX_TOLD: usize = 4;
-const MAX_CONVERSATIONS: usize = 64;
 const MAX_TEXTS: usize = 1_024;

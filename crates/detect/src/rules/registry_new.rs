@@ -11,7 +11,7 @@ use tw_model::{
 
 use crate::account::{client, finding_id, unseen};
 use crate::destination::{Claimed, Contact, Doubt, Registry};
-use crate::draft::{Draft, Drafts, merge_evidence};
+use crate::draft::{Draft, Drafts, MAX_CONVERSATIONS, merge_evidence};
 use crate::environment::EnvironmentId;
 use crate::freshness::{Level, level};
 use crate::host::HostId;
@@ -230,8 +230,6 @@ fn draft(
         finding,
     })
 }
-
-const MAX_CONVERSATIONS: usize = 64;
 
 fn destination(contact: &Contact<'_>) -> FindingDestination {
     FindingDestination {

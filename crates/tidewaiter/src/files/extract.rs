@@ -13,13 +13,17 @@ use anyhow::Context as _;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tw_capture::Inputs;
-use tw_evidence::{AtomicFile, Selection, prepare_folder};
-use tw_model::{Direction, Endpoint, Evidence, FlowId, Incident, Secrets, redact_url};
+use tw_evidence::{AtomicFile, Selection};
+use tw_model::{
+    Direction, Endpoint, Evidence, FlowId, Incident, Observation, ObservationBody, Secrets,
+    redact_url,
+};
 use tw_proto::{BodyEnd, Event, HttpEvent, HttpEventKind, Reader};
 use tw_stream::{Flow, StreamEvent, Table};
 use tw_wire::{Decoded, Decoder};
 
 use super::manifest::{Entry, frame_of, hex, mime_type};
+use super::tracked::{Marred, Tracked};
 use crate::cli::progress::Progress;
 use crate::report::Sources;
 use crate::report::case::Case;
@@ -29,6 +33,8 @@ const MAX_OBJECT: u64 = 256 << 20;
 const MAX_TOTAL: u64 = 4 << 30;
 const MAX_OBJECTS: usize = 4_096;
 const MAX_OPEN: usize = 128;
+/// Places where a Docker API was called.
+const MAX_DAEMONS: usize = 65_536;
 /// First bytes, by which the type is told.
 const HEAD: usize = 8_192;
 const MANIFEST: &str = "manifest.json";
@@ -38,6 +44,8 @@ pub(crate) struct Extract {
     folder: PathBuf,
     /// Of the archive, where one is wanted.
     password: Option<String>,
+    /// Where a Docker API was called: what comes from there is an answer, and no download.
+    daemons: BTreeSet<Endpoint>,
 }
 
 /// What was written.
@@ -68,10 +76,18 @@ impl Extract {
         captures: &[PathBuf],
         password: Option<&str>,
     ) -> anyhow::Result<Self> {
-        super::packets::can_be_read_twice("--extract", captures)?;
-        prepare_folder(folder)
-            .with_context(|| format!("cannot write to the folder {}", folder.display()))?;
-        Ok(Self { folder: folder.to_owned(), password: password.map(str::to_owned) })
+        super::prepare("--extract", folder, captures)?;
+        let password = password.map(str::to_owned);
+        Ok(Self { folder: folder.to_owned(), password, daemons: BTreeSet::new() })
+    }
+
+    /// Takes note of an observation.
+    pub(crate) fn observe(&mut self, observation: &Observation) {
+        if let ObservationBody::ApiCall(call) = &observation.body
+            && self.daemons.len() < MAX_DAEMONS
+        {
+            self.daemons.insert(call.daemon);
+        }
     }
 
     /// Reads the captures again and writes the files.
@@ -86,7 +102,7 @@ impl Extract {
             folder: &self.folder,
             incidents: &incidents,
             sources,
-            daemons: daemons(case),
+            daemons: &self.daemons,
             open: HashMap::new(),
             entries: Vec::new(),
             summary: Summary::default(),
@@ -98,23 +114,6 @@ impl Extract {
         }
         run.finish(self.password.as_deref())
     }
-}
-
-/// Where a Docker API was called: what comes from there is an answer, and no download.
-fn daemons(case: &Case) -> BTreeSet<Endpoint> {
-    let builds = case.builds.iter().map(|told| told.body.daemon);
-    let creations = case.creations.iter().map(|told| told.body.daemon);
-    let containers = case.containers.iter().map(|told| told.body.daemon);
-    builds.chain(creations).chain(containers).collect()
-}
-
-/// What is kept with a connection.
-#[derive(Default)]
-struct Tracked {
-    reader: Option<Box<Reader>>,
-    incidents: BTreeSet<usize>,
-    /// Targets and hosts of requests whose answers are to come, few.
-    asked: HashMap<u64, (String, String)>,
 }
 
 /// A body: of which exchange on which connection, and which way.
@@ -144,7 +143,7 @@ struct Run<'a> {
     folder: &'a Path,
     incidents: &'a [&'a Incident],
     sources: &'a Sources,
-    daemons: BTreeSet<Endpoint>,
+    daemons: &'a BTreeSet<Endpoint>,
     open: HashMap<Key, Body>,
     entries: Vec<Entry>,
     summary: Summary,
@@ -288,16 +287,20 @@ impl Run<'_> {
             HttpEventKind::RequestBody(bytes) => self.body(flow, at, http, request, bytes),
             HttpEventKind::ResponseBody(bytes) => self.body(flow, at, http, response, bytes),
             HttpEventKind::RequestGap(_) | HttpEventKind::RequestUnread(_) => {
-                self.gap(request);
+                self.gap(flow, request);
                 Ok(())
             }
             HttpEventKind::ResponseGap(_) | HttpEventKind::ResponseUnread(_) => {
-                self.gap(response);
+                self.gap(flow, response);
                 Ok(())
             }
-            HttpEventKind::RequestEnd(end) => self.end(request, end == BodyEnd::Complete),
+            HttpEventKind::RequestEnd(end) => {
+                flow.user.marred.remove(&(http.exchange, true));
+                self.end(request, end == BodyEnd::Complete)
+            }
             HttpEventKind::ResponseEnd(end) => {
                 flow.user.asked.remove(&http.exchange);
+                flow.user.marred.remove(&(http.exchange, false));
                 self.end(response, end == BodyEnd::Complete)
             }
             _ => Ok(()),
@@ -306,17 +309,22 @@ impl Run<'_> {
 
     fn body(
         &mut self,
-        flow: &Flow<Tracked>,
+        flow: &mut Flow<Tracked>,
         at: Evidence,
         http: &HttpEvent<'_>,
         key: Key,
         bytes: &[u8],
     ) -> anyhow::Result<()> {
         if !self.open.contains_key(&key) {
+            let marred = flow.user.marred((key.1, key.2));
+            if marred == Some(Marred::LeftOut) {
+                return Ok(());
+            }
             let Some((kind, about)) = self.about(flow, at, http, key.2) else { return Ok(()) };
             let known = self.entries.len().saturating_add(self.open.len());
             if known >= MAX_OBJECTS || self.open.len() >= MAX_OPEN || self.written >= MAX_TOTAL {
                 self.summary.left_out += 1;
+                flow.user.mar((key.1, key.2), Marred::LeftOut);
                 return Ok(());
             }
             // Its own name comes with its last byte.
@@ -328,7 +336,7 @@ impl Run<'_> {
                 hash: Sha256::new(),
                 head: Vec::new(),
                 bytes: 0,
-                whole: true,
+                whole: marred.is_none(),
                 kind,
                 entry: about,
             };
@@ -398,9 +406,10 @@ impl Run<'_> {
         ))
     }
 
-    fn gap(&mut self, key: Key) {
-        if let Some(body) = self.open.get_mut(&key) {
-            body.whole = false;
+    fn gap(&mut self, flow: &mut Flow<Tracked>, key: Key) {
+        match self.open.get_mut(&key) {
+            Some(body) => body.whole = false,
+            None => flow.user.mar((key.1, key.2), Marred::Hole),
         }
     }
 

@@ -5,10 +5,13 @@ mod extract;
 mod manifest;
 pub(crate) mod packets;
 mod report;
+mod tracked;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use serde::Serialize;
+use tw_evidence::prepare_folder;
 use tw_model::Observation;
 
 use crate::cli::args::Replay;
@@ -16,7 +19,7 @@ use crate::report::Sources;
 use crate::report::case::Case;
 use crate::report::escape::terminal;
 use crate::report::text::Reading;
-use crate::settings::Settings;
+use crate::settings::{Settings, SettingsError};
 use extract::Extract;
 use packets::Packets;
 use report::ReportFile;
@@ -80,6 +83,9 @@ impl Files {
         if let Some(report) = &mut self.report {
             report.observe(observation);
         }
+        if let Some(extract) = &mut self.extract {
+            extract.observe(observation);
+        }
     }
 
     /// Writes it.
@@ -98,4 +104,38 @@ impl Files {
             report: report.transpose()?,
         })
     }
+}
+
+/// Makes sure of a folder for what is read from the captures a second time.
+fn prepare(option: &str, folder: &Path, captures: &[PathBuf]) -> anyhow::Result<()> {
+    can_be_read_twice(option, captures)?;
+    prepare_folder(folder)
+        .with_context(|| format!("cannot write to the folder {}", folder.display()))?;
+    let same = |path: &PathBuf| match (path.canonicalize(), folder.canonicalize()) {
+        (Ok(capture), Ok(folder)) => capture == folder,
+        _ => false,
+    };
+    if captures.iter().any(same) {
+        return Err(SettingsError::Usage(format!(
+            "{option} {} is the folder that the captures are in: name another, or the next run reads what this one writes",
+            folder.display()
+        ))
+        .into());
+    }
+    Ok(())
+}
+
+/// Whoever reads the captures twice asks first whether that can be done.
+fn can_be_read_twice(option: &str, captures: &[PathBuf]) -> Result<(), SettingsError> {
+    let Some(once) = captures.iter().find(|path| !can_be_read_again(path)) else { return Ok(()) };
+    let name = once.display();
+    Err(SettingsError::Usage(format!(
+        "{option} reads the captures twice, and {name} can be read only once: write it to a file first"
+    )))
+}
+
+/// Standard input and pipes cannot. What is not there is told of by who opens it.
+fn can_be_read_again(path: &Path) -> bool {
+    path.as_os_str() != "-"
+        && std::fs::metadata(path).map_or(true, |found| found.is_file() || found.is_dir())
 }

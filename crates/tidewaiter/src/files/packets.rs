@@ -12,14 +12,14 @@ use anyhow::Context as _;
 use serde::Serialize;
 use tw_capture::Inputs;
 use tw_evidence::pcapng::{Limits, Writer};
-use tw_evidence::{AtomicFile, Selection, file_stem, prepare_folder};
+use tw_evidence::{AtomicFile, Selection, file_stem};
 use tw_model::{Build, Evidence, Finding, Incident, RecordNumber, SourceId, Timestamp};
 use tw_wire::{Decoded, Decoder, Frame, LinkType};
 
 use crate::cli::progress::Progress;
 use crate::report::Sources;
 use crate::report::case::{Case, Told};
-use crate::settings::SettingsError;
+use crate::report::text::word;
 
 /// Incidents that get a file, the worst first.
 const MAX_FILES: usize = 256;
@@ -49,20 +49,7 @@ pub(crate) struct Summary {
 impl Packets {
     /// Makes sure, before the work begins, that it can be done.
     pub(crate) fn prepare(folder: &Path, captures: &[PathBuf]) -> anyhow::Result<Self> {
-        can_be_read_twice("--pcap", captures)?;
-        prepare_folder(folder)
-            .with_context(|| format!("cannot write to the folder {}", folder.display()))?;
-        let same = |path: &PathBuf| match (path.canonicalize(), folder.canonicalize()) {
-            (Ok(capture), Ok(folder)) => capture == folder,
-            _ => false,
-        };
-        if captures.iter().any(same) {
-            return Err(SettingsError::Usage(format!(
-                "--pcap {} is the folder that the captures are in: name another, or the next run reads what this one writes",
-                folder.display()
-            ))
-            .into());
-        }
+        super::prepare("--pcap", folder, captures)?;
         Ok(Self { folder: folder.to_owned() })
     }
 
@@ -125,54 +112,32 @@ fn count(number: u64, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
-/// Whoever reads the captures twice asks first whether that can be done.
-pub(super) fn can_be_read_twice(option: &str, captures: &[PathBuf]) -> Result<(), SettingsError> {
-    let Some(once) = captures.iter().find(|path| !can_be_read_again(path)) else { return Ok(()) };
-    let name = once.display();
-    Err(SettingsError::Usage(format!(
-        "{option} reads the captures twice, and {name} can be read only once: write it to a file first"
-    )))
-}
-
-/// Standard input and pipes cannot. What is not there is told of by who opens it.
-fn can_be_read_again(path: &Path) -> bool {
-    path.as_os_str() != "-"
-        && std::fs::metadata(path).map_or(true, |found| found.is_file() || found.is_dir())
-}
-
 /// What to say at which frame.
 type Remarks = HashMap<(SourceId, u64), Vec<String>>;
 
 fn remarks(case: &Case, incident: &Incident) -> Remarks {
     let mut remarks = Remarks::new();
-    let mut note = |evidence: &[Evidence], text: &dyn Fn() -> String| {
+    let mut note = |evidence: &[Evidence], text: &str| {
         for place in evidence {
             if let RecordNumber::Frame(number) = place.record {
-                remarks.entry((place.source, number)).or_default().push(text());
+                let texts: &mut Vec<String> = remarks.entry((place.source, number)).or_default();
+                if !texts.iter().any(|said| said == text) {
+                    texts.push(text.to_owned());
+                }
             }
         }
     };
     for finding in case.findings_of(incident) {
-        note(&finding.evidence, &|| about_finding(finding));
+        note(&finding.evidence, &about_finding(finding));
         for told in case.builds.iter().filter(|told| finding.builds.contains(&told.body.id)) {
-            note(&told.evidence, &|| about_build(told));
+            note(&told.evidence, &about_build(told));
         }
-    }
-    for texts in remarks.values_mut() {
-        let mut seen = Vec::new();
-        texts.retain(|text| {
-            !seen.contains(text) && {
-                seen.push(text.clone());
-                true
-            }
-        });
     }
     remarks
 }
 
 fn about_finding(finding: &Finding) -> String {
-    let severity = serde_json::to_value(finding.severity).unwrap_or_default();
-    let severity = severity.as_str().unwrap_or_default().to_owned();
+    let severity = word(finding.severity).to_ascii_lowercase();
     format!("finding {} ({severity}): {}", finding.id, finding.title)
 }
 

@@ -1,7 +1,8 @@
 //! Makes text from the wire safe for a terminal.
 
-/// Replaces what a terminal would obey or show misleadingly: C0 and C1 controls, DEL, and the
-/// bidirectional and invisible formatting characters. Tabs become a blank.
+use tw_model::is_hidden;
+
+/// Replaces what a terminal would obey or show misleadingly ([`is_hidden`]). Tabs become a blank.
 pub(crate) fn terminal(text: &str) -> String {
     text.chars().map(visible).collect()
 }
@@ -9,11 +10,7 @@ pub(crate) fn terminal(text: &str) -> String {
 fn visible(c: char) -> char {
     match c {
         '\t' => ' ',
-        '\u{200b}'..='\u{200f}'
-        | '\u{202a}'..='\u{202e}'
-        | '\u{2060}'..='\u{2069}'
-        | '\u{feff}' => '\u{fffd}',
-        c if c.is_control() => '\u{fffd}',
+        c if is_hidden(c) => '\u{fffd}',
         c => c,
     }
 }

@@ -144,7 +144,7 @@ fn paint(severity: Severity) -> Style {
     }
 }
 
-const fn word(severity: Severity) -> &'static str {
+pub(crate) const fn word(severity: Severity) -> &'static str {
     match severity {
         Severity::Critical => "CRITICAL",
         Severity::High => "HIGH",

