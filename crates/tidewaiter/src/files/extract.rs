@@ -373,8 +373,9 @@ impl Run<'_> {
         let asked = flow.user.asked.get(&http.exchange);
         let target = asked.map_or("", |(target, _)| target.as_str());
         let path = target.split('?').next().unwrap_or("");
-        let is_daemon = self.daemons.contains(&server);
-        let kind = match (is_request, is_daemon) {
+        // In a session of BuildKit the daemon asks its caller.
+        let is_api = self.daemons.contains(&server) || self.daemons.contains(&client);
+        let kind = match (is_request, is_api) {
             (true, true) if path.ends_with("/build") => "context",
             (true, true) if path.ends_with("/images/load") || path.ends_with("/images/create") => {
                 "image"

@@ -160,6 +160,16 @@ fn no_name_from_the_wire_becomes_a_path_and_what_breaks_off_is_not_whole() {
     assert!(!manifest.contains("hunter2secret"), "{manifest}");
 }
 
+/// In a session of BuildKit it is the daemon who asks.
+#[test]
+fn what_a_session_carries_is_no_download() {
+    let lab = Lab::learned();
+    let (entries, _, _) = extract(&lab, &testdata("scenarios/docker28-compose-up.pcap.zst"));
+    let downloads = entries.iter().filter(|e| e["kind"] == "download");
+    let servers: Vec<_> = downloads.filter_map(|e| e["server"].as_str()).collect();
+    assert_eq!(servers, ["203.0.113.105:80"]);
+}
+
 /// Answers of a daemon hold the environment of every container.
 #[test]
 fn what_a_daemon_answers_is_no_download() {
